@@ -1,0 +1,16 @@
+"""The one exception a user is meant to see."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+__all__ = ["LfoError", "data_error"]
+
+
+class LfoError(Exception):
+    """Something the user can mend, told in one line: where, what was expected, what was found, what to do."""
+
+
+def data_error(path: str | Path, field: str, *, expected: str, found: str, remedy: str) -> LfoError:
+    """The error for one field of one file, in the wording all readers share."""
+    return LfoError(f"{path}: {field}: expected {expected}, found {found}; {remedy}")
