@@ -1,7 +1,103 @@
-"""The command line, ``d3g-lfo``."""
+"""The command line, ``d3g-lfo``: one module a command, imported when it is called.
+
+A command module ``lfo.cli.NAME`` holds a click command named ``command``. It parses, calls the library and
+prints; results go to stdout, progress and notes to stderr. Errors are translated here, once:
+:class:`~lfo.datasets.LfoError` and operating-system errors become one line and exit code 1, wrong usage exits 2.
+"""
 
 from __future__ import annotations
 
+import importlib
+import os
+import sys
+from importlib.metadata import version
+
+import click
+
+from lfo.datasets.errors import LfoError
+
+__all__ = ["COMMANDS", "main"]
+
+# Name -> the line that `d3g-lfo --help` shows; kept here so that help imports no command.
+COMMANDS: dict[str, str] = {
+    "collect": "Record a policy, with a fraction of random actions, into an action-free data set.",
+    "inspect": "Say what is in a data set: episodes, returns, flags, ranges, warnings.",
+    "train": "Fit Q(s,s'), the state predictor and the forward model offline, without actions.",
+    "interact": "Learn the inverse dynamics I(s,s') from a small number of interactions.",
+    "eval": "Measure a trained policy: returns over episodes and seeds.",
+    "compare": "Put runs side by side: a table and a plot of return against interactions.",
+    "demo": "Do all of it on InvertedPendulum with random data, in a few minutes.",
+    "gridworld": "Reproduce the paper's tabular experiments, QSS against QSA.",
+    "completion": "Print the shell completion script for bash, zsh or fish.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module only when that command runs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands in the order of a session, not of the alphabet."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import ``lfo.cli.NAME`` and take its ``command``."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"lfo.cli.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(
+    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
+@click.version_option(version("d3g-lfo"), prog_name="d3g-lfo")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error instead of one line.")
+def cli(debug: bool) -> None:
+    """From a file of trajectories without actions to a policy that acts.
+
+    \b
+    d3g-lfo collect InvertedPendulum-v5 --random-frac 1.0 -o d.h5   # or bring your own file
+    d3g-lfo train d.h5 -o run                                       # Q(s,s') and the next state to aim for
+    d3g-lfo interact run                                            # which action leads there
+    d3g-lfo eval run
+    """
+
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line and exit: 0 done, 1 an error told in one line, 2 wrong usage."""
+    debug = "--debug" in sys.argv[1:]
+    try:
+        cli.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        _fail("interrupted; what was finished is kept")
+    except BrokenPipeError:
+        # The reader of our output has gone (as in `| head`): nothing to say to anyone.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except LfoError as error:
+        if debug:
+            raise
+        _fail(str(error))
+    except OSError as error:
+        if debug:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"{where}{error.strerror or error}")
+    except ImportError as error:
+        if debug:
+            raise
+        _fail(f"{error}; reinstall with `pip install d3g-lfo`, or add the extra that brings it")
+
+
+def _fail(message: str) -> None:
+    click.echo(f"Error: {' '.join(message.split())}", err=True)
+    sys.exit(1)
