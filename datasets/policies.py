@@ -1,0 +1,329 @@
+"""The policies π_o that data is collected with, in numpy alone.
+
+A policy has one method, ``act(observations [B, S], rng) -> actions [B, A]``. It is ``expert`` (shipped with the
+package for some environments), ``random``, or the path of a file:
+
+``.safetensors``, this project's own, which holds numbers only and is safe to load from anyone:
+
+====================  =======================  ==============================================================
+tensor                shape                    meaning
+====================  =======================  ==============================================================
+``weights.0`` …       float32 [in, out]        layer k computes ``x @ weights.k + biases.k``
+``biases.0`` …        float32 [out]
+``action_low/_high``  float32 [A]              the bounds of the action space
+====================  =======================  ==============================================================
+
+with the metadata (all text) ``format`` = ``d3g-lfo policy``, ``version`` = ``1``, ``activation`` = ``relu`` or
+``tanh`` between layers, ``output`` = ``tanh`` (squashed, then scaled to the bounds) or ``clip``, ``env_id``,
+``algorithm``, ``return_mean`` ± ``return_std`` over ``episodes`` measured episodes, and the training ``command``.
+
+``.zip``, a model of Stable-Baselines3. Loading one unpickles it, which can run any code: only with
+``trust_pickle=True``.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from lfo.datasets.envs import Env, action_bounds, require_state_dim
+from lfo.datasets.errors import LfoError, data_error
+
+__all__ = ["MLPPolicy", "Policy", "RandomPolicy", "expert_envs", "load_policy"]
+
+FORMAT, VERSION = "d3g-lfo policy", "1"
+
+ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "relu": lambda x: np.maximum(x, 0, out=x),
+    "tanh": lambda x: np.tanh(x, out=x),
+}
+OUTPUTS = ("tanh", "clip")
+
+
+class Policy(Protocol):
+    """What acts: a batch of observations in, a batch of actions out."""
+
+    @property
+    def name(self) -> str:
+        """What a data set says it was collected with."""
+
+    def act(self, observations: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Actions [B, A] float32 for observations [B, S] float32."""
+
+
+@dataclass(frozen=True)
+class RandomPolicy:
+    """Actions drawn uniformly from the action space."""
+
+    low: np.ndarray
+    """[A] the lowest action."""
+    high: np.ndarray
+    """[A] the highest action."""
+    name: str = "random"
+
+    def act(self, observations: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Actions [B, A], independent of the observations [B, S]."""
+        return rng.uniform(self.low, self.high, (len(observations), len(self.low))).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class MLPPolicy:
+    """A deterministic multilayer perceptron."""
+
+    weights: tuple[np.ndarray, ...]
+    """Per layer, float32 [in, out]."""
+    biases: tuple[np.ndarray, ...]
+    """Per layer, float32 [out]."""
+    low: np.ndarray
+    """float32 [A] the lowest action."""
+    high: np.ndarray
+    """float32 [A] the highest action."""
+    activation: str = "relu"
+    """Between layers: a key of ``ACTIVATIONS``."""
+    output: str = "tanh"
+    """``tanh``: low + (tanh(x) + 1)/2 · (high − low); ``clip``: x clipped to the bounds."""
+    name: str = "mlp"
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def state_dim(self) -> int:
+        """The length S of the observations it takes."""
+        return int(self.weights[0].shape[0])
+
+    def act(self, observations: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
+        """Actions [B, A] for observations [B, S], both float32; ``rng`` is not used."""
+        activate = ACTIVATIONS[self.activation]
+        x = observations
+        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
+            x = x @ weight
+            x += bias
+            x = activate(x)
+        x = x @ self.weights[-1]
+        x += self.biases[-1]
+        if self.output == "clip":
+            return np.clip(x, self.low, self.high)
+        return self.low + (np.tanh(x) + 1) * (0.5 * (self.high - self.low))
+
+    def to_bytes(self, metadata: Mapping[str, str]) -> bytes:
+        """The contents of a ``.safetensors`` file, in the layout that the module's docstring documents."""
+        tensors = {"action_low": self.low, "action_high": self.high}
+        tensors |= {f"weights.{k}": np.ascontiguousarray(w) for k, w in enumerate(self.weights)}
+        tensors |= {f"biases.{k}": b for k, b in enumerate(self.biases)}
+        kind = {"format": FORMAT, "version": VERSION, "activation": self.activation, "output": self.output}
+        return save(tensors, {**metadata, **kind})
+
+
+def expert_envs() -> list[str]:
+    """The ids of the environments that have a built-in expert."""
+    files = (Path(entry.name) for entry in _experts().iterdir())
+    return sorted(file.stem for file in files if file.suffix == ".safetensors")
+
+
+def load_policy(policy: str | Path, env: Env, *, trust_pickle: bool = False) -> Policy:
+    """Load the policy that is to act in ``env``.
+
+    Args:
+        policy: ``expert``, ``random``, or the path of a ``.safetensors`` or of a Stable-Baselines3 ``.zip``.
+        env: the environment, against whose observations and actions the policy is checked.
+        trust_pickle: load a Stable-Baselines3 zip, although that can run code which the file brings.
+
+    Raises:
+        LfoError: there is no expert for the environment, the file is missing, not a policy or not trusted, or
+            its shapes do not fit the environment.
+    """
+    low, high = action_bounds(env)
+    if str(policy) == "random":
+        return RandomPolicy(low, high)
+    if str(policy) == "expert":
+        loaded = _read_expert(env)
+    else:
+        loaded = _read_path(Path(policy), trust_pickle=trust_pickle)
+    require_state_dim(env, loaded.state_dim, of=f"policy {policy}")
+    if not (np.array_equal(loaded.low, low) and np.array_equal(loaded.high, high)):
+        raise LfoError(
+            f"policy {policy}: expected the environment's action bounds {low.tolist()} to {high.tolist()}, "
+            f"found {loaded.low.tolist()} to {loaded.high.tolist()}; it was made for another environment"
+        )
+    return loaded
+
+
+def _experts() -> Any:
+    return resources.files("lfo.datasets") / "experts"
+
+
+def _read_expert(env: Env) -> MLPPolicy:
+    env_id = env.spec.id if env.spec else ""
+    if env_id not in expert_envs():
+        raise LfoError(
+            f"no built-in expert for {env_id or env}: there is one for {', '.join(expert_envs())}; "
+            "use `--policy PATH` or `--policy random`"
+        )
+    with resources.as_file(_experts() / f"{env_id}.safetensors") as path:
+        return _read_safetensors(path, name="expert")
+
+
+def _read_path(path: Path, *, trust_pickle: bool) -> MLPPolicy:
+    if path.is_dir() or not path.exists():
+        found = "a directory" if path.is_dir() else "nothing"
+        raise LfoError(
+            f"policy {path}: expected a file, found {found}; give `expert`, `random`, or the path of a "
+            ".safetensors or .zip"
+        )
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path, name=path.name)
+    if zipfile.is_zipfile(path):
+        if not trust_pickle:
+            raise LfoError(
+                f"policy {path}: loading a Stable-Baselines3 zip can run code that is hidden in it; "
+                "if you trust where it comes from, add --trust-pickle (in Python: trust_pickle=True)"
+            )
+        return _read_sb3(path)
+    raise LfoError(
+        f"policy {path}: expected a .safetensors of this project or a Stable-Baselines3 .zip, found neither; "
+        "check the path"
+    )
+
+
+def _read_safetensors(path: Path, *, name: str) -> MLPPolicy:
+    remedy = "the layout is documented in lfo.datasets.policies"
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = dict(file.metadata() or {})
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
+    except (SafetensorError, TypeError, ValueError) as error:
+        raise LfoError(f"policy {path}: not a readable safetensors file ({error}); check the path") from error
+    for key, allowed in {
+        "format": (FORMAT,),
+        "version": (VERSION,),
+        "activation": tuple(ACTIVATIONS),
+        "output": OUTPUTS,
+    }.items():
+        if metadata.get(key) not in allowed:
+            found = repr(metadata[key]) if key in metadata else "nothing"
+            expected = " or ".join(map(repr, allowed))
+            raise data_error(path, f"metadata {key!r}", expected=expected, found=found, remedy=remedy)
+    for key, value in tensors.items():
+        if value.dtype != np.float32 or not np.isfinite(value).all():
+            found = f"{value.dtype}, {np.count_nonzero(~np.isfinite(value))} of them not finite"
+            raise data_error(path, key, expected="finite float32 numbers", found=found, remedy=remedy)
+    layers = sum(key.startswith("weights.") for key in tensors)
+    names = {f"{kind}.{k}" for kind in ("weights", "biases") for k in range(layers)}
+    names |= {"action_low", "action_high"}
+    if layers == 0 or set(tensors) != names:
+        expected = "weights.k and biases.k of each layer, action_low, action_high"
+        raise data_error(path, "tensors", expected=expected, found=", ".join(sorted(tensors)), remedy=remedy)
+    policy = MLPPolicy(
+        tuple(tensors[f"weights.{k}"] for k in range(layers)),
+        tuple(tensors[f"biases.{k}"] for k in range(layers)),
+        tensors["action_low"],
+        tensors["action_high"],
+        metadata["activation"],
+        metadata["output"],
+        name,
+        metadata,
+    )
+    _check_shapes(policy, path)
+    return policy
+
+
+def _check_shapes(policy: MLPPolicy, path: Path) -> None:
+    """Check that each layer takes what the one before it gives, and the last gives an action."""
+    shapes = [w.shape for w in policy.weights]
+    inner = all(len(s) == 2 for s in shapes)
+    widths = [*(s[0] for s in shapes[1:]), policy.low.size] if inner else []
+    fits = inner and all(
+        w.shape[1] == width and b.shape == (width,)
+        for w, b, width in zip(policy.weights, policy.biases, widths, strict=True)
+    )
+    if not fits or policy.low.ndim != 1 or policy.low.shape != policy.high.shape:
+        found = f"weights {shapes}, biases {[b.shape for b in policy.biases]}, bounds {policy.low.shape}"
+        raise data_error(
+            path, "tensors", expected="layers whose shapes follow on each other", found=found,
+            remedy="write the file anew",
+        )
+
+
+def _read_sb3(path: Path) -> MLPPolicy:
+    """Extract the actor of a Stable-Baselines3 model, and check that it acts as the model does."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # other libraries' notes on their own versions
+            import stable_baselines3
+    except ImportError as error:
+        raise LfoError(
+            f"policy {path}: reading it needs Stable-Baselines3; install it with `pip install 'd3g-lfo[sb3]'`"
+        ) from error
+    try:
+        algorithm = _sb3_algorithm(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model = getattr(stable_baselines3, algorithm).load(path, device="cpu")
+        policy = _sb3_actor(model, algorithm, path.name)
+    except LfoError:
+        raise
+    except Exception as error:  # what unpickling anyone's file can raise is not enumerable
+        raise LfoError(
+            f"policy {path}: not a Stable-Baselines3 model that can be loaded ({type(error).__name__}: {error}); "
+            "save it again with the installed version"
+        ) from error
+    probe = np.random.default_rng(0).normal(size=(64, policy.state_dim)).astype(np.float32)
+    if not np.allclose(policy.act(probe), model.predict(probe, deterministic=True)[0], atol=1e-4):
+        raise LfoError(
+            f"policy {path}: its network is not a plain perceptron from observations to actions; "
+            "only MlpPolicy without a features extractor of its own can be read"
+        )
+    return policy
+
+
+def _sb3_algorithm(path: Path) -> str:
+    """Which algorithm saved the zip, from the module name of its policy class."""
+    with zipfile.ZipFile(path) as archive:
+        data = json.loads(archive.read("data"))
+    module = str(data["policy_class"]["__module__"])
+    # stable_baselines3.td3.policies → TD3; A2C shares PPO's policies, DDPG TD3's.
+    known = {"td3": "TD3", "sac": "SAC", "common": "PPO"}
+    part = module.split(".")[1] if module.startswith("stable_baselines3.") else module
+    if part not in known:
+        raise LfoError(
+            f"policy {path}: expected a model of TD3, DDPG, SAC, PPO or A2C with MlpPolicy, found a policy "
+            f"of {module}; write its weights as .safetensors"
+        )
+    return known[part]
+
+
+def _sb3_actor(model: Any, algorithm: str, name: str) -> MLPPolicy:
+    """The actor's layers: TD3 and SAC squash with tanh and scale, PPO and A2C clip."""
+    network = model.policy
+    if algorithm == "TD3":
+        modules = [*network.actor.mu]
+    elif algorithm == "SAC":
+        modules = [*network.actor.latent_pi, network.actor.mu]
+    else:
+        modules = [*network.mlp_extractor.policy_net, network.action_net]
+    linear = [m for m in modules if hasattr(m, "weight")]
+    activation = type(modules[1]).__name__.lower() if len(linear) > 1 else "relu"
+    if activation not in ACTIVATIONS:
+        raise LfoError(
+            f"policy {name}: expected activations of {' or '.join(ACTIVATIONS)}, found {activation}; "
+            "train it with one of these"
+        )
+    return MLPPolicy(
+        tuple(m.weight.detach().numpy().T.copy() for m in linear),
+        tuple(m.bias.detach().numpy().copy() for m in linear),
+        model.action_space.low.astype(np.float32),
+        model.action_space.high.astype(np.float32),
+        activation,
+        "clip" if algorithm == "PPO" else "tanh",
+        name,
+        {"algorithm": algorithm},
+    )

@@ -1,0 +1,187 @@
+"""Measuring policies: a fixed number of whole episodes, from fixed starts, all members at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lfo.datasets.envs import Env, action_bounds, make_env, make_envs, observation_length, require_state_dim
+from lfo.datasets.errors import LfoError
+
+__all__ = ["Act", "Evaluation", "evaluate_policy"]
+
+Act = Callable[[np.ndarray], np.ndarray]
+"""Observations [M, E, S] float32 of M members in E environments each → actions [M, E, A]."""
+
+MAX_ENVS = 512
+"""So many environments at once at most (or M, if that is more); more episodes are run in turns."""
+NO_LIMIT_STEPS = 10_000
+"""Steps after which an episode is cut where neither the environment nor the caller has a limit."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The returns of M members over E episodes each."""
+
+    env_id: str
+    returns: np.ndarray
+    """[M, E] float64, undiscounted sums of rewards. Column e starts alike for every member."""
+    lengths: np.ndarray
+    """[M, E] int64, in environment steps."""
+    threshold: float | None = None
+    """The return from which the environment calls itself solved, where it says so."""
+
+    @property
+    def mean(self) -> float:
+        """Mean return over all episodes of all members."""
+        return float(self.returns.mean())
+
+    @property
+    def std(self) -> float:
+        """Standard deviation of the return over all episodes of all members."""
+        return float(self.returns.std())
+
+    @property
+    def member_means(self) -> np.ndarray:
+        """[M] mean return of each member over its episodes."""
+        return np.asarray(self.returns.mean(axis=1))
+
+    @property
+    def member_stds(self) -> np.ndarray:
+        """[M] standard deviation of each member's return over its episodes."""
+        return np.asarray(self.returns.std(axis=1))
+
+    @property
+    def success_rate(self) -> float | None:
+        """The fraction of episodes whose return reaches ``threshold``; None where there is no threshold."""
+        return None if self.threshold is None else float((self.returns >= self.threshold).mean())
+
+    def __str__(self) -> str:
+        """The line that says it all."""
+        members, episodes = self.returns.shape
+        solved = "" if self.success_rate is None else f", {self.success_rate:.0%} ≥ {self.threshold:g}"
+        return f"{self.env_id}: {self.mean:.2f} ± {self.std:.2f} ({members} × {episodes} episodes{solved})"
+
+
+def evaluate_policy(
+    act: Act,
+    env_id: str,
+    *,
+    members: int = 1,
+    episodes: int = 10,
+    seed: int = 0,
+    state_dim: int | None = None,
+    max_steps: int | None = None,
+    envs: Sequence[Env] | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> Evaluation:
+    """Run ``episodes`` episodes of each member, stepping all of them together.
+
+    Every (member, episode) has its own environment, which runs exactly one episode: short episodes are not
+    over-counted, as they are where M·E results are taken from fewer environments as they come. Episode e is reset
+    with the same seed, a function of (``seed``, e), for every member. A finished environment is stepped no more.
+
+    Args:
+        act: all members' actions in one call, [M, E, S] float32 → [M, E, A]; rows of finished environments hold
+            their last observation. Actions are clipped to the action space.
+        env_id: a Gymnasium id.
+        members: M.
+        episodes: E, per member.
+        seed: of the starts.
+        state_dim: the length S that the members take, checked against the environment's.
+        max_steps: cut episodes here. By default the environment's own limit, or 10,000 where it has none.
+        envs: environments of ``env_id`` to use, as from :func:`lfo.datasets.envs.make_envs`, so that repeated
+            evaluations need not make them anew; as many as fit M are used at a time, at least M.
+        progress: called with the number of episodes that just finished.
+
+    Raises:
+        LfoError: the environment is unknown or not supported, its observations do not have length
+            ``state_dim``, or a member's action is not finite.
+    """
+    if members < 1 or episodes < 1:
+        raise ValueError(f"expected at least one member and one episode, found {members} and {episodes}")
+    own = envs is None
+    if envs is None:
+        envs = [make_env(env_id)]
+    try:
+        if state_dim is not None:
+            require_state_dim(envs[0], state_dim, of="the policy")
+        if own:
+            envs = [*envs, *make_envs(env_id, members * min(episodes, max(1, MAX_ENVS // members)) - 1)]
+        return _in_turns(act, envs, members, episodes, seed, max_steps, progress)
+    finally:
+        if own:
+            for env in envs:
+                env.close()
+
+
+def _in_turns(
+    act: Act,
+    envs: Sequence[Env],
+    members: int,
+    episodes: int,
+    seed: int,
+    max_steps: int | None,
+    progress: Callable[[int], object] | None,
+) -> Evaluation:
+    at_once = len(envs) // members
+    if at_once < 1:
+        raise ValueError(f"expected at least {members} environments, one for each member, found {len(envs)}")
+    spec = envs[0].spec
+    limit = max_steps or (spec.max_episode_steps if spec else None) or NO_LIMIT_STEPS
+    seeds = np.random.SeedSequence(seed).generate_state(episodes)
+    returns = np.zeros((members, episodes))
+    lengths = np.zeros((members, episodes), dtype=np.int64)
+    for first in range(0, episodes, at_once):
+        turn = slice(first, min(first + at_once, episodes))
+        used = envs[: members * (turn.stop - turn.start)]
+        returns[:, turn], lengths[:, turn] = _run(act, used, members, seeds[turn], limit, progress)
+    return Evaluation(spec.id if spec else "", returns, lengths, spec.reward_threshold if spec else None)
+
+
+def _run(
+    act: Act,
+    envs: Sequence[Env],
+    members: int,
+    seeds: np.ndarray,
+    limit: int,
+    progress: Callable[[int], object] | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """One episode in each environment; the result is [M, E] returns and lengths."""
+    low, high = action_bounds(envs[0])
+    observations = np.empty((len(envs), observation_length(envs[0])), dtype=np.float32)
+    for i, env in enumerate(envs):
+        observations[i] = env.reset(seed=int(seeds[i % len(seeds)]))[0]
+    batch = observations.reshape(members, len(seeds), -1)  # a view: what the members see
+    returns, lengths = [0.0] * len(envs), [limit] * len(envs)
+    steps = [env.step for env in envs]
+    alive = list(range(len(envs)))
+    for t in range(1, limit + 1):
+        actions = np.asarray(act(batch), dtype=np.float32)
+        if actions.shape != (*batch.shape[:2], low.size):
+            raise ValueError(f"expected actions {(*batch.shape[:2], low.size)}, found {actions.shape}")
+        if not np.isfinite(actions).all():
+            bad = np.flatnonzero(~np.isfinite(actions).all(axis=(1, 2))).tolist()
+            raise LfoError(
+                f"evaluation: expected finite actions, found NaN or inf from member {bad} at step {t}; "
+                "its training has diverged: train it again or leave its seed out"
+            )
+        rows = np.clip(actions, low, high).reshape(len(envs), -1)
+        finished = t == limit
+        for i in alive:
+            observations[i], reward, terminated, truncated, _ = steps[i](rows[i])
+            returns[i] += float(reward)
+            if terminated or truncated:
+                lengths[i] = t
+                finished = True
+        if finished:
+            before = len(alive)
+            alive = [i for i in alive if lengths[i] > t]
+            if progress is not None:
+                progress(before - len(alive))
+        if not alive:
+            break
+    shape = batch.shape[:2]
+    return np.reshape(returns, shape), np.reshape(lengths, shape)
