@@ -84,7 +84,9 @@ def train(env_id: str, recipe: Recipe) -> MLPPolicy:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("env", choices=RECIPES)
     parser.add_argument("--folder", type=Path, default=Path(__file__).parents[1] / "datasets" / "experts")
     args = parser.parse_args()

@@ -45,7 +45,9 @@ def make_env(env_id: str, **kwargs: Any) -> Env:
         except ImportError as error:
             raise LfoError(f"environment {env_id!r} cannot be imported: {error}") from error
         except Exception as error:  # an environment's constructor is anyone's code
-            raise LfoError(f"environment {env_id!r} fails to start: {type(error).__name__}: {error}") from error
+            raise LfoError(
+                f"environment {env_id!r} fails to start: {type(error).__name__}: {error}"
+            ) from error
     try:
         _check_spaces(env, env_id)
     except LfoError:
@@ -97,7 +99,9 @@ def _import_module_of(env_id: str) -> str:
         try:
             importlib.import_module(module)
         except (ImportError, ValueError) as error:
-            raise LfoError(f"environment {env_id!r}: module {module!r} cannot be imported: {error}") from error
+            raise LfoError(
+                f"environment {env_id!r}: module {module!r} cannot be imported: {error}"
+            ) from error
     return name
 
 
@@ -107,8 +111,10 @@ def _unknown(env_id: str) -> str:
         name for name in known if name.lower().startswith(env_id.lower().partition("-")[0])
     ]
     # The newest version first: ids sort so inside a name.
-    suggestion = f"did you mean {' or '.join(sorted(close, reverse=True)[:3])}?" if close else (
-        "`gymnasium.pprint_registry()` lists the known ones"
+    suggestion = (
+        f"did you mean {' or '.join(sorted(close, reverse=True)[:3])}?"
+        if close
+        else ("`gymnasium.pprint_registry()` lists the known ones")
     )
     return f"unknown environment {env_id!r}; {suggestion}"
 

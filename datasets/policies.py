@@ -248,7 +248,10 @@ def _check_shapes(policy: MLPPolicy, path: Path) -> None:
     if not fits or policy.low.ndim != 1 or policy.low.shape != policy.high.shape:
         found = f"weights {shapes}, biases {[b.shape for b in policy.biases]}, bounds {policy.low.shape}"
         raise data_error(
-            path, "tensors", expected="layers whose shapes follow on each other", found=found,
+            path,
+            "tensors",
+            expected="layers whose shapes follow on each other",
+            found=found,
             remedy="write the file anew",
         )
 
