@@ -1,0 +1,250 @@
+"""D3G from observation: Q(s, s') and the next state worth aiming for, learned offline and without actions.
+
+Edwards et al. 2020, *Estimating Q(s,s') with Deep Deterministic Dynamics Gradients* (arXiv 2002.09505).
+Four networks, two hidden layers each:
+
+- ``critic1``, ``critic2``: the value of a transition, Q_θ(s, s') → scalar;
+- ``predictor``: τ_ψ(s) = s + g_ψ(s), the next state of greatest value;
+- ``model``: f_φ(s, q) = s + h_φ(s, q), the next state of value q. It projects what the predictor
+  proposes onto what the data can reach: C(s, x) = f_φ(s, Q_θ1(s, x)), "the cycle".
+
+Squared norms are means over the batch and over the dimensions that move, as in the published code.
+
+Differences
+-----------
+Each is one field of :class:`D3GConfig`; ``D3GConfig.paper()`` turns all of them off. docs/d3g.md has the
+measurements.
+
+- ``stop_at_timeouts`` (off): only terminations stop bootstrapping. The published data stored time limits
+  as terminations.
+- ``standardise``: states in units of their standard deviation, predicted differences s' − s in units of
+  theirs; dimensions that never change are masked.
+- ``bound_deltas``: g and h end in a tanh that spans the differences seen in the data, as an actor's spans
+  the action space. Without it τ proposes, and f extrapolates to, steps several times as long as any in the
+  data, which Q then overrates.
+- ``scale_value``: the value term of τ's loss is divided by the batch mean of |Q|. Q grows to r/(1−γ) while
+  the cycle error stays of order one, so that with a fixed β the cycle loses its hold as learning succeeds.
+- ``clip_targets``: targets stay in the interval that discounted sums of the data's rewards can reach.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lfo.datasets import LfoError, Transitions
+from lfo.inverse import Inverse
+from lfo.networks import MLP, Learner, adam, descend, member_generators
+from lfo.units import Batch, Units
+
+__all__ = ["D3G", "D3GConfig", "q_target", "value_range"]
+
+
+@dataclass(frozen=True)
+class D3GConfig:
+    """Settings of D3G; the number in brackets is the published one where it differs."""
+
+    # networks and optimisation (paper §3.2 and TD3)
+    hidden: int = 256  # units in each hidden layer
+    batch_size: int = 256  # transitions a step and member
+    learning_rate: float = 3e-4  # Adam, all networks
+    gamma: float = 0.99  # discount
+    polyak: float = 0.005  # share of the online weights that enters the targets
+    predictor_every: int = 2  # steps between updates of τ and of the targets
+    cycle_weight: float = 1.0  # β, weight of the cycle error in τ's loss
+    # departures from the paper, see the module's docstring
+    stop_at_timeouts: bool = False  # [True]
+    standardise: bool = True  # [False]
+    bound_deltas: bool = True  # [False]
+    scale_value: bool = True  # [False]
+    clip_targets: bool = True  # [False]
+    # acting
+    act_on_cycle: bool = False  # aim for C(s, τ(s)) instead of τ(s)
+
+    @classmethod
+    def paper(cls) -> D3GConfig:
+        """The published algorithm: every departure off."""
+        return cls(
+            stop_at_timeouts=True,
+            standardise=False,
+            bound_deltas=False,
+            scale_value=False,
+            clip_targets=False,
+        )
+
+
+def q_target(rewards: Tensor, continues: Tensor, q1: Tensor, q2: Tensor, gamma: float) -> Tensor:
+    """y = r + γ (1 − d) min(q1, q2) (paper Eq. 6 with TD3's minimum); all arguments of one shape."""
+    return rewards + gamma * continues * torch.minimum(q1, q2)
+
+
+def value_range(lowest: float, highest: float, gamma: float) -> tuple[float, float]:
+    """The least and the greatest discounted sum of rewards in [lowest, highest], over one step or more."""
+    return min(lowest, lowest / (1 - gamma)), max(highest, highest / (1 - gamma))
+
+
+class D3G(Learner):
+    """M members of D3G from observation.
+
+    Args:
+        config: see :class:`D3GConfig`.
+        units: the scales of each member's data.
+        reward_range: [M, 2], the least and the greatest reward in each member's data.
+        seeds: one a member; decides its initial weights.
+        device: where everything lives.
+    """
+
+    name = "d3g"
+    learns_offline = True
+    inverse: Inverse | None
+    target_range: Tensor
+    predictor_metrics: Tensor
+
+    def __init__(
+        self,
+        config: D3GConfig,
+        units: Units,
+        reward_range: Tensor,
+        seeds: Sequence[int],
+        device: torch.device | str = "cpu",
+    ) -> None:
+        super().__init__()
+        size, hidden, generators = units.mean.shape[-1], config.hidden, member_generators(seeds)
+        self.config, self.units, self.seeds, self.inverse = config, units, tuple(seeds), None
+        self.critic1 = MLP(2 * size, hidden, 1, generators)
+        self.critic2 = MLP(2 * size, hidden, 1, generators)
+        self.predictor = MLP(size, hidden, size, generators)
+        self.model = MLP(size + 1, hidden, size, generators)
+        self.target_critic1, self.target_critic2 = deepcopy(self.critic1), deepcopy(self.critic2)
+        self.target_predictor = deepcopy(self.predictor)
+        ranges = [value_range(float(low), float(high), config.gamma) for low, high in reward_range]
+        self.register_buffer("target_range", torch.tensor(ranges)[:, :, None, None])
+        self.register_buffer("predictor_metrics", torch.zeros(2, len(seeds)))
+        self.to(device)
+
+        self.critics = [*self.critic1.parameters(), *self.critic2.parameters()]
+        self.online: list[Tensor] = [*self.critics, *self.predictor.parameters()]
+        self.targets: list[Tensor] = [
+            *self.target_critic1.parameters(),
+            *self.target_critic2.parameters(),
+            *self.target_predictor.parameters(),
+        ]
+        for parameter in self.targets:
+            parameter.requires_grad_(False)
+        self.critic_optimiser = adam(self.critics, config.learning_rate)
+        self.model_optimiser = adam(self.model.parameters(), config.learning_rate)
+        self.predictor_optimiser = adam(self.predictor.parameters(), config.learning_rate)
+
+    @classmethod
+    def fit(cls, data: Transitions, **settings: Any) -> D3G:
+        """Train on one data set, keeping nothing on disk: see :func:`lfo.trainer.fit` for ``settings``."""
+        from lfo.trainer import fit  # the trainer knows the algorithms, not the other way round
+
+        agent: D3G = fit(cls.name, data, **settings)
+        return agent
+
+    def attach(self, inverse: Inverse) -> None:
+        """Take the inverse dynamics to act with."""
+        self.inverse = inverse
+
+    def value(self, critic: MLP, states: Tensor, deltas: Tensor) -> Tensor:
+        """Q(s, s') [M, B, 1] of the transitions from ``states`` along ``deltas`` [M, B, S]."""
+        return critic(torch.cat([states, self.units.after(states, deltas)], dim=-1))
+
+    def predict(self, predictor: MLP, states: Tensor) -> Tensor:
+        """g(s) = τ(s) − s [M, B, S]."""
+        return self._bound(predictor(states))
+
+    def cycle(self, critic: MLP, states: Tensor, deltas: Tensor) -> Tensor:
+        """C(s, s + Δ) − s = h_φ(s, Q(s, s + Δ)) [M, B, S]."""
+        return self._forward_model(states, self.value(critic, states, deltas))
+
+    def update(self, batch: Batch) -> dict[str, Tensor]:
+        """One gradient step of every member (ALGORITHM box of the paper); metrics are [M], on the device."""
+        states, deltas, rewards, continues, next_states = batch
+        config = self.config
+
+        # Critic: y = r + γ(1−d) min_i Q_θ'i(s', C'(s', τ_ψ'(s'))),  L_θ = Σ_i ‖Q_θi(s, s') − y‖²
+        with torch.no_grad():
+            proposed = self.predict(self.target_predictor, next_states)
+            reached = self.cycle(self.target_critic1, next_states, proposed)
+            next_q1 = self.value(self.target_critic1, next_states, reached)
+            next_q2 = self.value(self.target_critic2, next_states, reached)
+            y = q_target(rewards, continues, next_q1, next_q2, config.gamma)
+            if config.clip_targets:
+                y = y.clamp(self.target_range[:, 0], self.target_range[:, 1])
+        q1 = self.value(self.critic1, states, deltas)
+        q2 = self.value(self.critic2, states, deltas)
+        critic_loss = ((q1 - y).square() + (q2 - y).square()).mean(dim=(1, 2))
+        descend(self.critic_optimiser, critic_loss)
+
+        # Forward model: L_φ = ‖h_φ(s, Q_θ'1(s, s')) − (s' − s)‖², the value detached
+        with torch.no_grad():
+            q = self.value(self.target_critic1, states, deltas)
+        model_loss = self._norm(self._forward_model(states, q) - deltas)
+        descend(self.model_optimiser, model_loss)
+
+        if self.updates % config.predictor_every == 0:
+            # τ: L_ψ = −Q_θ1(s, C(s, τ_ψ(s))) + β‖τ_ψ(s) − C(s, τ_ψ(s))‖², through Q and f into ψ only
+            proposed = self.predict(self.predictor, states)
+            reached = self.cycle(self.critic1, states, proposed)
+            values = self.value(self.critic1, states, reached)
+            weight = 1 / values.detach().abs().mean(dim=(1, 2)).clamp(min=1e-6) if config.scale_value else 1.0
+            cycle_error = self._norm(proposed - reached)
+            descend(
+                self.predictor_optimiser,
+                config.cycle_weight * cycle_error - weight * values.mean(dim=(1, 2)),
+            )
+            # Targets: θ' ← θ' + 0.005 (θ − θ'), ψ' likewise
+            with torch.no_grad():
+                torch._foreach_lerp_(self.targets, self.online, config.polyak)
+            self.predictor_metrics = torch.stack([values.mean(dim=(1, 2)), cycle_error]).detach()
+        self.updates += 1
+        q_predicted, last_cycle_error = self.predictor_metrics
+        return {
+            "critic_loss": critic_loss.detach(),
+            "model_loss": model_loss.detach(),
+            "cycle_error": last_cycle_error,
+            "q_data": q1.detach().mean(dim=(1, 2)),
+            "q_predicted": q_predicted,
+        }
+
+    @torch.no_grad()
+    def aim(self, states: Tensor) -> Tensor:
+        """The next state to aim for, τ(s), or C(s, τ(s)) with ``act_on_cycle``: raw states [M, B, S] to raw."""
+        return self.units.raw_after(states, self._aim_delta(self.units.states(states)))
+
+    @torch.no_grad()
+    def act(self, states: Tensor) -> Tensor:
+        """π(s) = I(s, τ(s)): raw states [M, B, S] to actions [M, B, A] inside the bounds."""
+        if self.inverse is None:
+            raise LfoError(
+                "the policy I(s, τ(s)) has no inverse dynamics yet: call learn_inverse, or `d3g-lfo interact`"
+            )
+        scaled = self.units.states(states)
+        return self.inverse(scaled, self._aim_delta(scaled))
+
+    def _aim_delta(self, states: Tensor) -> Tensor:
+        delta = self.predict(self.predictor, states)
+        return self.cycle(self.critic1, states, delta) if self.config.act_on_cycle else delta
+
+    def _forward_model(self, states: Tensor, q: Tensor) -> Tensor:
+        return self._bound(self.model(torch.cat([states, q], dim=-1)))
+
+    def _bound(self, outputs: Tensor) -> Tensor:
+        """Keep predicted differences where the data's are, and at zero where the data never move."""
+        units = self.units
+        if self.config.bound_deltas:
+            outputs = units.delta_mid + units.delta_reach * torch.tanh(
+                (outputs - units.delta_mid) / units.delta_reach
+            )
+        return outputs * units.moving
+
+    def _norm(self, errors: Tensor) -> Tensor:
+        """‖·‖² [M]: mean over the batch and the dimensions that move."""
+        return (errors.square().sum(dim=-1) / self.units.moving.sum(dim=-1)).mean(dim=1)

@@ -1,0 +1,104 @@
+"""Multilayer perceptrons for M members at once: one weight tensor [M, in, out] a layer, one batched product.
+
+Members never mix: row m of every weight, activation and gradient belongs to member m alone, so a member
+of a stack learns what it would learn by itself (up to the rounding of a batched product).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["MLP", "Learner", "adam", "descend", "member_generators"]
+
+
+def member_generators(seeds: Sequence[int]) -> list[torch.Generator]:
+    """One CPU generator a member, so that weights depend on the member's seed and on no device."""
+    return [torch.Generator().manual_seed(int(seed)) for seed in seeds]
+
+
+class MLP(nn.Module):
+    """M independent networks ``in → hidden → hidden → out`` with ReLU between.
+
+    Weights and biases start uniform in ±1/√in, as ``torch.nn.Linear`` does and as the published code used.
+
+    Args:
+        in_dim: size of the input's last axis.
+        hidden: units in each of the two hidden layers.
+        out_dim: size of the output's last axis.
+        generators: one a member; its draws decide that member's weights.
+    """
+
+    weight0: Tensor
+    bias0: Tensor
+    weight1: Tensor
+    bias1: Tensor
+    weight2: Tensor
+    bias2: Tensor
+
+    def __init__(self, in_dim: int, hidden: int, out_dim: int, generators: Sequence[torch.Generator]) -> None:
+        super().__init__()
+        sizes = [(in_dim, hidden), (hidden, hidden), (hidden, out_dim)]
+        drawn = [[_linear(i, o, generator) for i, o in sizes] for generator in generators]
+        for layer in range(len(sizes)):
+            weight = torch.stack([member[layer][0] for member in drawn])
+            bias = torch.stack([member[layer][1] for member in drawn])
+            self.register_parameter(f"weight{layer}", nn.Parameter(weight))
+            self.register_parameter(f"bias{layer}", nn.Parameter(bias))
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Map inputs [M, B, in] to outputs [M, B, out]."""
+        hidden = torch.baddbmm(self.bias0, inputs, self.weight0).relu_()
+        hidden = torch.baddbmm(self.bias1, hidden, self.weight1).relu_()
+        return torch.baddbmm(self.bias2, hidden, self.weight2)
+
+
+class Learner(nn.Module):
+    """What D3G, BCO and the inverse dynamics share: their optimisers are part of their state."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.updates = 0
+
+    def optimisers(self) -> list[torch.optim.Optimizer]:
+        """This module's own optimisers, in the order they were made."""
+        return [value for value in vars(self).values() if isinstance(value, torch.optim.Optimizer)]
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """What an exact resume needs besides the tensors of the module; part of ``state_dict``."""
+        return {"updates": self.updates, "optimisers": [o.state_dict() for o in self.optimisers()]}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`get_extra_state` gave."""
+        self.updates = state["updates"]
+        for optimiser, saved in zip(self.optimisers(), state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
+
+
+def adam(parameters: Iterable[nn.Parameter], learning_rate: float) -> torch.optim.Adam:
+    """Adam with its defaults, in one fused kernel; it works elementwise, so members stay apart."""
+    return torch.optim.Adam(parameters, lr=learning_rate, fused=True)
+
+
+def descend(optimiser: torch.optim.Optimizer, losses: Tensor) -> None:
+    """One step down each member's loss, ``losses`` [M], on the optimiser's own parameters only.
+
+    The sum over members leaves each member's gradient as it would be alone. Networks that a loss merely
+    passes through get no weight gradients: none are computed.
+    """
+    parameters = optimiser.param_groups[0]["params"]
+    gradients = torch.autograd.grad(losses.sum(), parameters)
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient
+    optimiser.step()
+
+
+def _linear(in_dim: int, out_dim: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    bound = 1 / math.sqrt(in_dim)
+    weight = torch.empty(in_dim, out_dim).uniform_(-bound, bound, generator=generator)
+    bias = torch.empty(1, out_dim).uniform_(-bound, bound, generator=generator)
+    return weight, bias
