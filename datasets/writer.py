@@ -17,7 +17,7 @@ from lfo.datasets.errors import LfoError, data_error
 from lfo.datasets.hdf5 import SCHEMA_VERSION
 from lfo.datasets.transitions import Transitions, first_non_finite
 
-__all__ = ["export_minari", "save"]
+__all__ = ["check_output", "export_minari", "save"]
 
 _PACKAGES = ("d3g-lfo", "gymnasium", "mujoco", "numpy", "h5py")
 
@@ -44,18 +44,7 @@ def save(
     """
     path = Path(path)
     columns = _columns(data, actions)
-    if path.is_dir():
-        raise data_error(
-            path, "output", expected="a file name", found="a directory", remedy="add a name ending in .h5"
-        )
-    if path.exists() and not overwrite:
-        raise data_error(
-            path,
-            "output",
-            expected="no such file yet",
-            found="one",
-            remedy="choose another name or say --overwrite",
-        )
+    check_output(path, overwrite=overwrite)
     temporary = None
     try:
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -72,6 +61,36 @@ def save(
         if temporary is not None and os.path.exists(temporary):
             os.unlink(temporary)
     return path
+
+
+def check_output(path: str | Path, *, overwrite: bool = False) -> None:
+    """Check that a file can be written at ``path``; worth doing before long work, not only after it.
+
+    Raises:
+        LfoError: it is a directory, it exists and ``overwrite`` is not set, or its folder is missing or not
+            writable.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise data_error(
+            path, "output", expected="a file name", found="a directory", remedy="add a name ending in .h5"
+        )
+    if path.exists() and not overwrite:
+        raise data_error(
+            path,
+            "output",
+            expected="no such file yet",
+            found="one",
+            remedy="choose another name or say --overwrite",
+        )
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise data_error(
+            path,
+            "output",
+            expected="a place to write to",
+            found="a folder that is not writable" if path.parent.is_dir() else "no such folder",
+            remedy="check that the folder exists, is yours and has room",
+        )
 
 
 def export_minari(
