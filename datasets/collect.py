@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -245,14 +245,14 @@ def _step_block(
         observations[:active] = next_states[:active]
         ended = buffers.terminated[t] | buffers.truncated[t]
         if ended.any():
-            for i in np.flatnonzero(ended):
+            for i in np.flatnonzero(ended).tolist():
                 observations[i] = envs[i].reset()[0]
 
 
 def _record_in_processes(groups: list[Group], jobs: int, progress: Progress) -> Iterator[Rows]:
     """Record groups in ``jobs`` processes: process j has groups j, j + jobs, …; yield them in order."""
     context = multiprocessing.get_context("spawn")
-    processes: list[BaseProcess] = []
+    processes: list[SpawnProcess] = []
     receivers: list[Connection] = []
     done: dict[int, Rows] = {}
     try:

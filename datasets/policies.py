@@ -112,8 +112,8 @@ class MLPPolicy:
         x = x @ self.weights[-1]
         x += self.biases[-1]
         if self.output == "clip":
-            return np.clip(x, self.low, self.high)
-        return self.low + (np.tanh(x) + 1) * (0.5 * (self.high - self.low))
+            return np.asarray(np.clip(x, self.low, self.high))
+        return np.asarray(self.low + (np.tanh(x) + 1) * (0.5 * (self.high - self.low)))
 
     def to_bytes(self, metadata: Mapping[str, str]) -> bytes:
         """The contents of a ``.safetensors`` file, in the layout that the module's docstring documents."""

@@ -131,10 +131,12 @@ def record_video(
 
 def _renderable(env_id: str) -> Env:
     """The environment with frames as its render mode; for MuJoCo's, with a backend that works."""
+    if os.environ.get("MUJOCO_GL"):
+        headless_backend()  # with one that does not work, MuJoCo does not even import
     with closing(make_env(env_id)) as env:
         if "rgb_array" not in env.metadata.get("render_modes", ()):
             raise LfoError(f"video: environment {env_id} cannot render frames (no render mode 'rgb_array')")
-        if _is_mujoco(env):
+        if _is_mujoco(env) and not os.environ.get("MUJOCO_GL"):
             os.environ["MUJOCO_GL"] = headless_backend()
     return make_env(env_id, render_mode="rgb_array")
 
