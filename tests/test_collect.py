@@ -78,7 +78,7 @@ def test_no_transition_crosses_an_episode(env_id: str, random_frac: float) -> No
 
 
 def test_every_row_is_what_the_simulator_does_with_that_action() -> None:
-    """Set a bare pendulum to s (its observation is its whole state), step it, get s', r and d: at ends too."""
+    """Set a bare pendulum to s (all of its state is observed) and step it: s', r and d, at ends too."""
     data, actions = collect(PENDULUM, random_frac=0.8, steps=1000, seed=5)
     bare: Any = gym.make(PENDULUM).unwrapped
     bare.reset(seed=0)

@@ -48,7 +48,7 @@ def test_every_episode_counts_once_however_short() -> None:
     result = evaluate_policy(push(0.1), PENDULUM, episodes=30, seed=0)
     assert result.returns.shape == result.lengths.shape == (1, 30)
     assert result.lengths.min() < result.lengths.max()
-    np.testing.assert_array_equal(result.returns, result.lengths)  # the reward is 1 a step
+    np.testing.assert_array_equal(result.returns, result.lengths - 1)  # 1 a step, 0 for the last
 
 
 def test_members_face_the_same_starts_and_get_their_own_actions() -> None:
