@@ -1,7 +1,7 @@
 """Signs that a legal data set does not mean what its flags and columns say. Each is one line; none is fatal.
 
-Every test works on whole arrays. Those on states look at a bounded sample where that is enough, so that reading
-stays about as fast as the disk.
+Every test works on whole arrays. Those on states look at a bounded sample where that is enough, so that
+reading stays about as fast as the disk.
 """
 
 from __future__ import annotations
@@ -27,9 +27,7 @@ _JUMP = 4.0  # an end's median step, in medians of the usual step, that is calle
 def in_flags(terminals: Bools | None, timeouts: Bools | None) -> list[str]:
     """What the two flag columns, [N] each, as the source has them, give away."""
     if terminals is None:
-        return [
-            "there are no `terminals`: nothing stops bootstrapping, which is right only if the task never ends"
-        ]
+        return ["there are no `terminals`: nothing stops bootstrapping; right only if the task never ends"]
     ends = terminals if timeouts is None else terminals | timeouts
     if not ends.any():
         return [
@@ -37,7 +35,8 @@ def in_flags(terminals: Bools | None, timeouts: Bools | None) -> list[str]:
         ]
     if len(terminals) > 1 and terminals.mean() > 0.5:
         return [
-            f"{terminals.mean():.0%} of all rows are terminal: `terminals` looks inverted (true while the episode runs)"
+            f"{terminals.mean():.0%} of all rows are terminal: `terminals` looks inverted "
+            "(true while the episode runs)"
         ]
     return _time_limit(terminals, ends)
 
@@ -56,8 +55,8 @@ def _time_limit(terminals: Bools, ends: Bools) -> list[str]:
         return []
     which = "every terminal ends" if always else f"{at_limit} terminals end"
     return [
-        f"{which} an episode of exactly {longest} steps: that looks like a time limit, which belongs in `timeouts` "
-        "(as a terminal it teaches that nothing follows)"
+        f"{which} an episode of exactly {longest} steps: that looks like a time limit, which belongs in "
+        "`timeouts` (as a terminal it teaches that nothing follows)"
     ]
 
 
@@ -67,8 +66,8 @@ def in_dropped_rows(terminals: Bools) -> list[str]:
     if count == 0:
         return []
     return [
-        f"all {count} terminal rows were dropped for want of a next state: nothing is left that stops bootstrapping; "
-        "store `next_observations` if the task can fail"
+        f"all {count} terminal rows were dropped for want of a next state: nothing is left that stops "
+        "bootstrapping; store `next_observations` if the task can fail"
     ]
 
 
@@ -78,7 +77,8 @@ def in_actions(actions: NDArray[np.float32], low: NDArray[Any], high: NDArray[An
     if outside == 0:
         return []
     return [
-        f"{outside} of {len(actions)} actions are outside the bounds: the environment did something else, often a clip"
+        f"{outside} of {len(actions)} actions are outside the bounds: the environment did something else, "
+        "often a clip"
     ]
 
 
@@ -88,7 +88,7 @@ def in_transitions(data: Transitions) -> list[str]:
 
 
 def _constant(data: Transitions) -> list[str]:
-    notes = []
+    notes: list[str] = []
     if len(data) < 2:
         return notes
     head = data.states[:1024]
@@ -127,7 +127,7 @@ def _broken_chain(data: Transitions) -> list[str]:
 def _jumps(data: Transitions) -> list[str]:
     """First or last steps of episodes that are far longer than the others: a state of another episode.
 
-    A step's length is the mean over dimensions of |s' - s|, in units of each dimension's mean over usual steps.
+    A step's length is the mean over dimensions of |s' - s|, in units of each dimension's usual mean.
     An end jumps if its median over episodes exceeds both 4 medians and the 99th percentile of usual steps.
     """
     starts, lengths = data.episode_starts, data.episode_lengths()
@@ -151,9 +151,10 @@ def _jumps(data: Transitions) -> list[str]:
     for name, at in (("first", first), ("last", last)):
         median = float(np.median((_step(data, at)[:, moving] / scale[moving]).mean(axis=1)))
         if median > limit:
+            times = median / np.median(lengths_usual)
             notes.append(
-                f"the {name} step of an episode is a jump, by the median {median / np.median(lengths_usual):.3g} times "
-                f"a usual one: its state may belong to another episode (check what the recorder does at a reset)"
+                f"the {name} step of an episode is a jump, {times:.3g} times a usual one by the median: "
+                "its state may belong to another episode (check what the recorder does at a reset)"
             )
     return notes
 
