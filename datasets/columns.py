@@ -23,7 +23,7 @@ __all__ = ["COLUMNS", "Columns", "read_columns", "refuse_if_larger_than_memory",
 Float32 = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 
-_BLOCK = 1 << 16  # values converted at a time
+_BLOCK = 1 << 18  # values converted at a time
 
 
 @dataclass
@@ -134,6 +134,8 @@ def to_transitions(columns: Columns) -> tuple[Transitions, Float32 | None]:
         actions = None if actions is None else actions[kept]
     data = Transitions(states, next_states, rewards, terminals, truncated, metadata)
     notes += suspicions.in_transitions(data)
+    if columns.next_observations is not None:
+        notes += suspicions.in_chain(data)
     if actions is not None and columns.action_bounds is not None:
         notes += suspicions.in_actions(actions, *columns.action_bounds)
     object.__setattr__(data, "metadata", replace(metadata, warnings=metadata.warnings + tuple(notes)))
@@ -249,19 +251,20 @@ def _check_rank(where: str, name: str, column: Any) -> None:
 
 
 def _converted(where: str, name: str, column: Any) -> Any:
-    """The column as a float32 or bool array of its rank, checked value by value while it is in the cache."""
+    """The column as a float32 or bool array of its rank, every value checked."""
     out = np.empty(column.shape, dtype=bool if name in _FLAGS else np.float32)
-    for start in range(0, len(out), step := _rows_per_block(column)):
-        rows = np.s_[start : start + step]
-        if column.dtype == out.dtype and hasattr(column, "read_direct"):
-            column.read_direct(out, rows, rows)
-        elif name in _FLAGS:
-            out[rows] = _as_bool(where, name, column[rows], start)
-        else:
-            with np.errstate(over="ignore"):
-                out[rows] = column[rows]
-        if name not in _FLAGS:
-            _check_finite(where, name, column, out, rows)
+    if column.dtype == out.dtype and hasattr(column, "read_direct"):
+        column.read_direct(out)  # HDF5 writes straight into place
+    else:
+        for start in range(0, len(out), step := _rows_per_block(column)):
+            rows = np.s_[start : start + step]
+            if name in _FLAGS:
+                out[rows] = _as_bool(where, name, column[rows], start)
+            else:
+                with np.errstate(over="ignore"):
+                    out[rows] = column[rows]
+    if name not in _FLAGS:
+        _check_finite(where, name, column, out)
     return out.reshape(-1) if _RANKS[name] == 1 else out
 
 
@@ -286,12 +289,11 @@ def _as_bool(where: str, name: str, values: NDArray[Any], start: int) -> Bools:
     return flags
 
 
-def _check_finite(where: str, name: str, column: Any, out: Float32, rows: slice) -> None:
-    bad = first_non_finite(out[rows])
+def _check_finite(where: str, name: str, column: Any, out: Float32) -> None:
+    bad = first_non_finite(out)
     if bad is None:
         return
-    row, dim = divmod(bad, max(1, out[rows].size // len(out[rows])))
-    row += rows.start
+    row, dim = divmod(bad, max(1, out.size // len(out)))
     value = np.asarray(column[row]).reshape(-1)[dim]
     place = f"in row {row}" + (f", dimension {dim}" if _RANKS[name] == 2 else "")
     large = bool(np.isfinite(value))

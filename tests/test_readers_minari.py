@@ -14,7 +14,7 @@ from minari.data_collector import EpisodeBuffer
 
 from lfo.datasets import LfoError, Transitions, export_minari, load, load_with_actions
 
-pytestmark = pytest.mark.filterwarnings("ignore:`.*` is set to None")
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:minari")
 
 BOX = spaces.Box(-np.inf, np.inf, (3,), np.float64)
 ACTIONS = spaces.Box(-1, 1, (2,), np.float32)
