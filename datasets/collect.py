@@ -306,5 +306,7 @@ def _work(work: list[tuple[int, Group]], sender: Connection) -> None:
         for index, group in work:
             sender.send((index, _record(group, sender.send)))
         sender.send(None)
+    except BrokenPipeError:
+        return  # the parent has gone, and with it who would read an error
     except Exception as error:
         sender.send(error)
