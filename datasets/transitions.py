@@ -72,7 +72,7 @@ class Transitions:
     terminated: NDArray[np.bool_]
     """[N] the world ended here: no value follows."""
     truncated: NDArray[np.bool_]
-    """[N] only the record ended here (time limit, cut): value goes on. Never set together with ``terminated``."""
+    """[N] only the record ended here (time limit, cut): value goes on. Never set where ``terminated`` is."""
     metadata: Metadata = field(default_factory=Metadata)
     """Source, environment, warnings."""
     episode_starts: NDArray[np.int64] = field(init=False)
@@ -147,16 +147,16 @@ def _check_shapes(data: Transitions) -> None:
         found = getattr(data, name).shape
         if found != shape:
             raise LfoError(
-                f"{name}: expected shape {list(shape)} as states are {list(data.states.shape)}, found {list(found)}"
+                f"{name}: expected shape {list(shape)}, as states have {list(data.states.shape)}, "
+                f"found {list(found)}"
             )
 
 
 def _check_finite(name: str, array: NDArray[np.float32]) -> None:
     bad = first_non_finite(array)
     if bad is not None:
-        raise LfoError(
-            f"{name}: expected finite numbers, found {array.flat[bad]} in row {bad * len(array) // array.size}"
-        )
+        row = bad * len(array) // array.size
+        raise LfoError(f"{name}: expected finite numbers, found {array.flat[bad]} in row {row}")
 
 
 def first_non_finite(array: NDArray[np.float32]) -> int | None:
