@@ -132,7 +132,7 @@ def to_transitions(columns: Columns) -> tuple[Transitions, Float32 | None]:
         )
         rewards, terminals, truncated = rewards[kept], terminals[kept], truncated[kept]
         actions = None if actions is None else actions[kept]
-    data = Transitions(states, next_states, rewards, terminals, truncated, metadata)
+    data = Transitions(states, next_states, rewards, terminals, truncated, metadata, known_finite=True)
     notes += suspicions.in_transitions(data)
     if columns.next_observations is not None:
         notes += suspicions.in_chain(data)

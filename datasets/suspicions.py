@@ -97,8 +97,8 @@ def in_chain(data: Transitions) -> list[str]:
     broken = np.concatenate([block.any(axis=1) for block in _unequal(data)])
     broken[ends] = False
     return [
-        f"s' differs from the next row's s in {broken.sum()} of {len(broken) - len(ends)} rows inside an episode: "
-        "the rows may be shuffled, thinned out, or ends may be unmarked"
+        f"s' differs from the next row's s in {broken.sum()} of {len(broken) - len(ends)} rows "
+        "inside an episode: they may be shuffled, thinned out, or ends may be unmarked"
     ]
 
 
@@ -139,10 +139,11 @@ def _jumps(data: Transitions) -> list[str]:
         return []
     long = long[np.linspace(0, len(long) - 1, min(len(long), _EPISODES)).astype(int)]
     first, last = starts[long], starts[long] + lengths[long] - 1
-    ordinary = np.ones(len(data), dtype=bool)
-    ordinary[starts] = ordinary[starts + lengths - 1] = False
-    rows = np.flatnonzero(ordinary)
-    rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), _SAMPLE)).astype(int)]
+    rows = np.linspace(0, len(data) - 1, min(len(data), _SAMPLE)).astype(int)
+    episode = np.searchsorted(starts, rows, side="right") - 1
+    rows = rows[(rows > starts[episode]) & (rows < starts[episode] + lengths[episode] - 1)]
+    if len(rows) == 0:
+        return []
     usual = _step(data, rows)
     scale = usual.mean(axis=0)
     moving = scale > 0
