@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["in_actions", "in_chain", "in_dropped_rows", "in_flags", "in_transitions"]
 
 Bools = NDArray[np.bool_]
+States = NDArray[np.float32]
 
 _BLOCK = 1 << 12  # rows compared at a time
 _SAMPLE = 4096  # steps that the size of a usual step is taken from
@@ -88,25 +89,25 @@ def in_transitions(data: Transitions) -> list[str]:
     return [*_constant(data), *_jumps(data)]
 
 
-def in_chain(data: Transitions) -> list[str]:
-    """Rows inside an episode whose s' is not the next row's s."""
-    ends = data.episode_starts[1:] - 1
-    at_ends = int(np.count_nonzero(data.next_states[ends] != data.states[ends + 1]))
-    if sum(int(np.count_nonzero(block)) for block in _unequal(data)) == at_ends:
+def in_chain(states: States, next_states: States, ends: Bools) -> list[str]:
+    """Rows inside an episode whose s' is not the next row's s; ``ends`` [N] flags each episode's last row."""
+    last = np.flatnonzero(ends[:-1])
+    at_ends = int(np.count_nonzero(next_states[last] != states[last + 1]))
+    if sum(int(np.count_nonzero(block)) for block in _unequal(states, next_states)) == at_ends:
         return []
-    broken = np.concatenate([block.any(axis=1) for block in _unequal(data)])
-    broken[ends] = False
+    broken = np.concatenate([block.any(axis=1) for block in _unequal(states, next_states)])
+    broken[last] = False
     return [
-        f"s' differs from the next row's s in {broken.sum()} of {len(broken) - len(ends)} rows "
+        f"s' differs from the next row's s in {broken.sum()} of {len(broken) - len(last)} rows "
         "inside an episode: they may be shuffled, thinned out, or ends may be unmarked"
     ]
 
 
-def _unequal(data: Transitions) -> Iterator[Bools]:
+def _unequal(states: States, next_states: States) -> Iterator[Bools]:
     """Row by row and value by value, where s' is not the next row's s: [N - 1, S], by blocks of rows."""
-    for start in range(0, len(data) - 1, _BLOCK):
-        stop = min(start + _BLOCK, len(data) - 1)
-        yield data.next_states[start:stop] != data.states[start + 1 : stop + 1]
+    for start in range(0, len(states) - 1, _BLOCK):
+        stop = min(start + _BLOCK, len(states) - 1)
+        yield next_states[start:stop] != states[start + 1 : stop + 1]
 
 
 def _constant(data: Transitions) -> list[str]:

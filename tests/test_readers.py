@@ -100,8 +100,8 @@ def test_with_and_without_next_observations_agree_inside_episodes(tmp_path, leng
         np.testing.assert_array_equal(getattr(full, name)[inside], getattr(bare, name))
 
 
-def test_rows_longer_than_a_block(tmp_path):
-    """Compaction in place over many blocks, against plain indexing."""
+def test_many_episodes_without_next_observations(tmp_path):
+    """Against plain indexing."""
     columns = recording(tuple(np.random.default_rng(1).integers(1, 60, 3000)), dim=3)
     del columns["next_observations"]
     ends = columns["terminals"] | columns["timeouts"]
