@@ -6,6 +6,7 @@ the episodes. Rows are handled by whole arrays, block by block, never one by one
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -112,6 +113,7 @@ def to_transitions(columns: Columns) -> tuple[Transitions, Float32 | None]:
         assert columns.next_observations is not None
     else:
         notes += suspicions.in_chain(columns.observations, columns.next_observations, terminals | truncated)
+        notes += suspicions.in_resets(columns.observations, columns.next_observations, terminals)
     data = Transitions(
         columns.observations,
         columns.next_observations,
@@ -225,7 +227,7 @@ def _check_declarations(where: str, columns: Mapping[str, Any]) -> None:
             found=f"{list(columns['next_observations'].shape)}",
             remedy="store both with the same dimensions",
         )
-    refuse_if_larger_than_memory(where, sum(4 * int(np.prod(column.shape)) for column in columns.values()))
+    refuse_if_larger_than_memory(where, sum(4 * math.prod(column.shape) for column in columns.values()))
 
 
 def _check_type(where: str, name: str, column: Any) -> None:
@@ -289,7 +291,7 @@ def _converted(where: str, name: str, column: Any) -> Any:
 
 def _rows_per_block(column: Any) -> int:
     """Rows to read at a time: about a block, and whole chunks, so that none is decompressed twice."""
-    rows = max(1, _BLOCK // max(1, int(np.prod(column.shape[1:]))))
+    rows = max(1, _BLOCK // max(1, math.prod(column.shape[1:])))
     chunk = (getattr(column, "chunks", None) or (1,))[0]
     return int(-(-rows // chunk) * chunk)
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from lfo.datasets.transitions import Transitions
 
-__all__ = ["in_actions", "in_chain", "in_dropped_rows", "in_flags", "in_transitions"]
+__all__ = ["in_actions", "in_chain", "in_dropped_rows", "in_flags", "in_resets", "in_transitions"]
 
 Bools = NDArray[np.bool_]
 States = NDArray[np.float32]
@@ -100,6 +100,18 @@ def in_chain(states: States, next_states: States, ends: Bools) -> list[str]:
     return [
         f"s' differs from the next row's s in {broken.sum()} of {len(broken) - len(last)} rows "
         "inside an episode: they may be shuffled, thinned out, or ends may be unmarked"
+    ]
+
+
+def in_resets(states: States, next_states: States, terminals: Bools) -> list[str]:
+    """Terminal rows whose s' is the next episode's first state: what an automatic reset leaves behind."""
+    last = np.flatnonzero(terminals[:-1])
+    leaked = int((next_states[last] == states[last + 1]).all(axis=1).sum())
+    if leaked == 0:
+        return []
+    return [
+        f"s' is the next episode's first state in {leaked} of {len(last)} terminal rows: an automatic reset overwrote "
+        "the state it ended in; leave `next_observations` out and such rows are dropped"
     ]
 
 
