@@ -110,8 +110,8 @@ def in_resets(states: States, next_states: States, terminals: Bools) -> list[str
     if leaked == 0:
         return []
     return [
-        f"s' is the next episode's first state in {leaked} of {len(last)} terminal rows: an automatic reset overwrote "
-        "the state it ended in; leave `next_observations` out and such rows are dropped"
+        f"s' is the next episode's first state in {leaked} of {len(last)} terminal rows: an automatic reset "
+        "overwrote the state it ended in; leave `next_observations` out and such rows are dropped"
     ]
 
 
