@@ -23,7 +23,8 @@ States = NDArray[np.float32]
 _BLOCK = 1 << 12  # rows compared at a time
 _SAMPLE = 4096  # steps that the size of a usual step is taken from
 _EPISODES = 1024  # episodes whose ends are looked at
-_JUMP = 4.0  # an end's median step, in medians of the usual step, that is called a jump
+_JUMP = 4.0  # an end's median step that is called a jump, in medians of the usual step
+_JUMP_OF_MEAN = 2.0  # and in means, which is what counts where most steps stand still
 
 
 def in_flags(terminals: Bools | None, timeouts: Bools | None) -> list[str]:
@@ -144,7 +145,7 @@ def _jumps(data: Transitions) -> list[str]:
     """First or last steps of episodes that are far longer than the others: a state of another episode.
 
     A step's length is the mean over dimensions of |s' - s|, in units of each dimension's usual mean.
-    An end jumps if its median over episodes exceeds both 4 medians and the 99th percentile of usual steps.
+    An end jumps if its median over episodes exceeds 4 medians, 2 means and the 99th percentile of usual steps.
     """
     starts, lengths = data.episode_starts, data.episode_lengths()
     long = np.flatnonzero(lengths >= 4)
@@ -163,14 +164,14 @@ def _jumps(data: Transitions) -> list[str]:
     if not moving.any():
         return []
     lengths_usual = (usual[:, moving] / scale[moving]).mean(axis=1)
-    limit = max(_JUMP * float(np.median(lengths_usual)), float(np.percentile(lengths_usual, 99)))
+    typical, rare = np.percentile(lengths_usual, (50, 99))
+    limit = max(_JUMP * typical, rare, _JUMP_OF_MEAN)
     notes = []
     for name, at in (("first", first), ("last", last)):
         median = float(np.median((_step(data, at)[:, moving] / scale[moving]).mean(axis=1)))
         if median > limit:
-            times = median / np.median(lengths_usual)
             notes.append(
-                f"the {name} step of an episode is a jump, {times:.3g} times a usual one by the median: "
+                f"the {name} step of an episode is a jump, by the median {median:.3g} times the usual mean: "
                 "its state may belong to another episode (check what the recorder does at a reset)"
             )
     return notes

@@ -130,3 +130,10 @@ def test_first_row_holds_the_episode_befores_observation(warned):
     columns["observations"][starts] = columns["next_observations"][starts - 1]
     (line,) = warned(columns)
     assert "the first step of an episode is a jump" in line
+
+
+def test_states_that_mostly_stand_still(warned):
+    columns = walks()
+    moving = np.arange(sum(LENGTHS)) % 5 == 0
+    columns["next_observations"] = columns["observations"] + moving[:, None].astype(np.float32)
+    assert not any("jump" in line for line in warned(columns))
