@@ -106,7 +106,7 @@ def to_transitions(columns: Columns) -> tuple[Transitions, Float32 | None]:
     notes = suspicions.in_flags(columns.terminals, columns.timeouts)
     unset = np.zeros(len(columns.observations), dtype=bool)
     terminals = unset if columns.terminals is None else columns.terminals
-    truncated = unset if columns.timeouts is None else columns.timeouts & ~terminals
+    truncated = unset if columns.timeouts is None else columns.timeouts
     if columns.next_observations is None:
         notes += suspicions.in_dropped_rows(terminals)
         columns, terminals, truncated = _next_rows_as_successors(columns, terminals, truncated)

@@ -145,7 +145,7 @@ def _jumps(data: Transitions) -> list[str]:
     """First or last steps of episodes that are far longer than the others: a state of another episode.
 
     A step's length is the mean over dimensions of |s' - s|, in units of each dimension's usual mean.
-    An end jumps if its median over episodes exceeds 4 medians, 2 means and the 99th percentile of usual steps.
+    An end jumps if its median over episodes exceeds 4 medians, 2 means and the 99th percentile of those.
     """
     starts, lengths = data.episode_starts, data.episode_lengths()
     long = np.flatnonzero(lengths >= 4)
