@@ -6,6 +6,7 @@ the episodes. Rows are handled by whole arrays, block by block, never one by one
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -28,7 +29,7 @@ _BLOCK = 1 << 18  # values converted at a time
 
 @dataclass
 class Columns:
-    """N rows in the flat layout. Whoever makes one gives its arrays away: they may be overwritten."""
+    """N rows in the flat layout."""
 
     observations: Float32
     """[N, S] state before the step."""
@@ -102,44 +103,64 @@ def to_transitions(columns: Columns) -> tuple[Transitions, Float32 | None]:
     Raises:
         LfoError: no transition is left.
     """
-    n = len(columns.observations)
-    terminals = np.zeros(n, bool) if columns.terminals is None else columns.terminals
-    truncated = np.zeros(n, bool) if columns.timeouts is None else columns.timeouts & ~terminals
     notes = suspicions.in_flags(columns.terminals, columns.timeouts)
-    states, next_states, actions, metadata = (
+    unset = np.zeros(len(columns.observations), dtype=bool)
+    terminals = unset if columns.terminals is None else columns.terminals
+    truncated = unset if columns.timeouts is None else columns.timeouts
+    if columns.next_observations is None:
+        notes += suspicions.in_dropped_rows(terminals)
+        columns, terminals, truncated = _next_rows_as_successors(columns, terminals, truncated)
+        assert columns.next_observations is not None
+    else:
+        notes += suspicions.in_chain(columns.observations, columns.next_observations, terminals | truncated)
+        notes += suspicions.in_resets(columns.observations, columns.next_observations, terminals)
+    data = Transitions(
         columns.observations,
         columns.next_observations,
-        columns.actions,
+        columns.rewards,
+        terminals,
+        truncated,
         columns.metadata,
+        known_finite=True,
     )
-    rewards = columns.rewards
-    if next_states is None:
-        kept, truncated = _rows_with_successor(terminals, truncated)
-        if len(kept) == 0:
-            raise data_error(
-                metadata.source,
-                "observations",
-                expected="at least 1 row followed by one of the same episode",
-                found=f"{n} rows, {int((terminals | truncated).sum())} of them flagged as an episode's end",
-                remedy="add `next_observations`, or check that the flags are not inverted",
-            )
-        states, next_states = _pairs(states, kept)
-        notes += suspicions.in_dropped_rows(terminals)
-        metadata = replace(
-            metadata,
+    notes += suspicions.in_transitions(data)
+    if columns.actions is not None and columns.action_bounds is not None:
+        notes += suspicions.in_actions(columns.actions, *columns.action_bounds)
+    metadata = replace(columns.metadata, warnings=columns.metadata.warnings + tuple(notes))
+    return replace(data, metadata=metadata, known_finite=True), columns.actions
+
+
+def _next_rows_as_successors(
+    columns: Columns, terminals: Bools, truncated: Bools
+) -> tuple[Columns, Bools, Bools]:
+    """Take s' from the next row, drop the rows that have none, and move each cut to the row before it."""
+    has_next = ~(terminals | truncated)
+    has_next[-1] = False
+    cut = np.zeros_like(has_next)
+    cut[:-1] = (terminals | truncated)[1:] & has_next[:-1]
+    kept = np.flatnonzero(has_next)
+    n, source = len(has_next), columns.metadata.source
+    if len(kept) == 0:
+        raise data_error(
+            source,
+            "observations",
+            expected="at least 1 row followed by one of the same episode",
+            found=f"{n} rows, {int((terminals | truncated).sum())} of them flagged as an episode's end",
+            remedy="add `next_observations`, or check that the flags are not inverted",
+        )
+    shorter = replace(
+        columns,
+        observations=columns.observations.take(kept, axis=0),
+        next_observations=columns.observations.take(kept + 1, axis=0),
+        rewards=columns.rewards.take(kept),
+        actions=None if columns.actions is None else columns.actions.take(kept, axis=0),
+        metadata=replace(
+            columns.metadata,
             dropped=n - len(kept),
             dropped_reason="the last row of an episode has no next state, as there is no `next_observations`",
-        )
-        rewards, terminals, truncated = rewards[kept], terminals[kept], truncated[kept]
-        actions = None if actions is None else actions[kept]
-    data = Transitions(states, next_states, rewards, terminals, truncated, metadata)
-    notes += suspicions.in_transitions(data)
-    if columns.next_observations is not None:
-        notes += suspicions.in_chain(data)
-    if actions is not None and columns.action_bounds is not None:
-        notes += suspicions.in_actions(actions, *columns.action_bounds)
-    object.__setattr__(data, "metadata", replace(metadata, warnings=metadata.warnings + tuple(notes)))
-    return data, actions
+        ),
+    )
+    return shorter, terminals.take(kept), cut.take(kept)
 
 
 def refuse_if_larger_than_memory(where: str, size: int) -> None:
@@ -206,7 +227,7 @@ def _check_declarations(where: str, columns: Mapping[str, Any]) -> None:
             found=f"{list(columns['next_observations'].shape)}",
             remedy="store both with the same dimensions",
         )
-    refuse_if_larger_than_memory(where, sum(4 * int(np.prod(column.shape)) for column in columns.values()))
+    refuse_if_larger_than_memory(where, sum(4 * math.prod(column.shape) for column in columns.values()))
 
 
 def _check_type(where: str, name: str, column: Any) -> None:
@@ -270,7 +291,7 @@ def _converted(where: str, name: str, column: Any) -> Any:
 
 def _rows_per_block(column: Any) -> int:
     """Rows to read at a time: about a block, and whole chunks, so that none is decompressed twice."""
-    rows = max(1, _BLOCK // max(1, int(np.prod(column.shape[1:]))))
+    rows = max(1, _BLOCK // max(1, math.prod(column.shape[1:])))
     chunk = (getattr(column, "chunks", None) or (1,))[0]
     return int(-(-rows // chunk) * chunk)
 
@@ -306,28 +327,3 @@ def _check_finite(where: str, name: str, column: Any, out: Float32) -> None:
         if large
         else "remove the broken rows, together with the rest of their episode",
     )
-
-
-def _rows_with_successor(terminals: Bools, truncated: Bools) -> tuple[NDArray[np.intp], Bools]:
-    """Rows whose next row is of the same episode; ``truncated`` with each cut moved to the last of them."""
-    ends = terminals | truncated
-    has_next = ~ends
-    has_next[-1] = False
-    cut = np.zeros_like(ends)
-    cut[:-1] = ends[1:] & has_next[:-1]
-    return np.flatnonzero(has_next), cut
-
-
-def _pairs(states: Float32, kept: NDArray[np.intp]) -> tuple[Float32, Float32]:
-    """[M, S] states and next states of the rows ``kept``; the first are moved up within their own array.
-
-    Rising ``kept[k] >= k`` makes that safe: a block is written only after every row it covers was read.
-    """
-    next_states = np.empty((len(kept), states.shape[1]), dtype=np.float32)
-    step = max(1, _BLOCK // states.shape[1])
-    for start in range(0, len(kept), step):
-        rows = kept[start : start + step]
-        stop = start + len(rows)
-        np.take(states, rows + 1, axis=0, out=next_states[start:stop], mode="clip")
-        states[start:stop] = states[rows]
-    return states[: len(kept)], next_states

@@ -8,6 +8,7 @@ name any file of the machine that reads it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,7 +37,7 @@ def read(source: str, with_actions: bool = False) -> Columns:
         LfoError: the file is damaged, or a column is missing, elsewhere or not what it should be.
     """
     path = Path(source)
-    with _opened(path) as file:
+    with refuse_unreadable(path), _opened(path) as file:
         metadata = _metadata(file, path, source)
         if "observations" not in file and "episode_0" in file:
             raise data_error(
@@ -47,8 +48,7 @@ def read(source: str, with_actions: bool = False) -> Columns:
                 remedy="if Minari wrote it, give its id: minari:ID",
             )
         found = {name: plain_dataset(path, file, name) if name in COLUMNS else None for name in file}
-        with refuse_unreadable(path):
-            return read_columns(found, metadata, with_actions)
+        return read_columns(found, metadata, with_actions)
 
 
 def plain_dataset(path: Path, group: Any, name: str) -> Any:
@@ -90,7 +90,7 @@ def refuse_unreadable(path: Path) -> Iterator[None]:
     """Turn what HDF5 raises on damaged data into an :class:`LfoError` about the file at ``path``."""
     try:
         yield
-    except (OSError, RuntimeError, MemoryError) as error:
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError) as error:
         raise data_error(
             path,
             "contents",
@@ -165,6 +165,6 @@ def _scalars(file: Any) -> dict[str, str | int | float]:
             value = value.item()
         if isinstance(value, str):
             value = "".join(c if c.isprintable() else " " for c in value)
-        if isinstance(value, (str, int, float)):
+        if isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value)):
             scalars[str(key)] = value
     return scalars

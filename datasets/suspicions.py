@@ -15,14 +15,16 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from lfo.datasets.transitions import Transitions
 
-__all__ = ["in_actions", "in_chain", "in_dropped_rows", "in_flags", "in_transitions"]
+__all__ = ["in_actions", "in_chain", "in_dropped_rows", "in_flags", "in_resets", "in_transitions"]
 
 Bools = NDArray[np.bool_]
+States = NDArray[np.float32]
 
 _BLOCK = 1 << 12  # rows compared at a time
 _SAMPLE = 4096  # steps that the size of a usual step is taken from
 _EPISODES = 1024  # episodes whose ends are looked at
-_JUMP = 4.0  # an end's median step, in medians of the usual step, that is called a jump
+_JUMP = 4.0  # an end's median step that is called a jump, in medians of the usual step
+_JUMP_OF_MEAN = 2.0  # and in means, which is what counts where most steps stand still
 
 
 def in_flags(terminals: Bools | None, timeouts: Bools | None) -> list[str]:
@@ -88,25 +90,37 @@ def in_transitions(data: Transitions) -> list[str]:
     return [*_constant(data), *_jumps(data)]
 
 
-def in_chain(data: Transitions) -> list[str]:
-    """Rows inside an episode whose s' is not the next row's s."""
-    ends = data.episode_starts[1:] - 1
-    at_ends = int(np.count_nonzero(data.next_states[ends] != data.states[ends + 1]))
-    if sum(int(np.count_nonzero(block)) for block in _unequal(data)) == at_ends:
+def in_chain(states: States, next_states: States, ends: Bools) -> list[str]:
+    """Rows inside an episode whose s' is not the next row's s; ``ends`` [N] flags each episode's last row."""
+    last = np.flatnonzero(ends[:-1])
+    at_ends = int(np.count_nonzero(next_states[last] != states[last + 1]))
+    if sum(int(np.count_nonzero(block)) for block in _unequal(states, next_states)) == at_ends:
         return []
-    broken = np.concatenate([block.any(axis=1) for block in _unequal(data)])
-    broken[ends] = False
+    broken = np.concatenate([block.any(axis=1) for block in _unequal(states, next_states)])
+    broken[last] = False
     return [
-        f"s' differs from the next row's s in {broken.sum()} of {len(broken) - len(ends)} rows inside an episode: "
-        "the rows may be shuffled, thinned out, or ends may be unmarked"
+        f"s' differs from the next row's s in {broken.sum()} of {len(broken) - len(last)} rows "
+        "inside an episode: they may be shuffled, thinned out, or ends may be unmarked"
     ]
 
 
-def _unequal(data: Transitions) -> Iterator[Bools]:
+def in_resets(states: States, next_states: States, terminals: Bools) -> list[str]:
+    """Terminal rows whose s' is the next episode's first state: what an automatic reset leaves behind."""
+    last = np.flatnonzero(terminals[:-1])
+    leaked = int((next_states[last] == states[last + 1]).all(axis=1).sum())
+    if leaked == 0:
+        return []
+    return [
+        f"s' is the next episode's first state in {leaked} of {len(last)} terminal rows: an automatic reset "
+        "overwrote the state it ended in; leave `next_observations` out and such rows are dropped"
+    ]
+
+
+def _unequal(states: States, next_states: States) -> Iterator[Bools]:
     """Row by row and value by value, where s' is not the next row's s: [N - 1, S], by blocks of rows."""
-    for start in range(0, len(data) - 1, _BLOCK):
-        stop = min(start + _BLOCK, len(data) - 1)
-        yield data.next_states[start:stop] != data.states[start + 1 : stop + 1]
+    for start in range(0, len(states) - 1, _BLOCK):
+        stop = min(start + _BLOCK, len(states) - 1)
+        yield next_states[start:stop] != states[start + 1 : stop + 1]
 
 
 def _constant(data: Transitions) -> list[str]:
@@ -131,7 +145,7 @@ def _jumps(data: Transitions) -> list[str]:
     """First or last steps of episodes that are far longer than the others: a state of another episode.
 
     A step's length is the mean over dimensions of |s' - s|, in units of each dimension's usual mean.
-    An end jumps if its median over episodes exceeds both 4 medians and the 99th percentile of usual steps.
+    An end jumps if its median over episodes exceeds 4 medians, 2 means and the 99th percentile of those.
     """
     starts, lengths = data.episode_starts, data.episode_lengths()
     long = np.flatnonzero(lengths >= 4)
@@ -139,24 +153,25 @@ def _jumps(data: Transitions) -> list[str]:
         return []
     long = long[np.linspace(0, len(long) - 1, min(len(long), _EPISODES)).astype(int)]
     first, last = starts[long], starts[long] + lengths[long] - 1
-    ordinary = np.ones(len(data), dtype=bool)
-    ordinary[starts] = ordinary[starts + lengths - 1] = False
-    rows = np.flatnonzero(ordinary)
-    rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), _SAMPLE)).astype(int)]
+    rows = np.linspace(0, len(data) - 1, min(len(data), _SAMPLE)).astype(int)
+    episode = np.searchsorted(starts, rows, side="right") - 1
+    rows = rows[(rows > starts[episode]) & (rows < starts[episode] + lengths[episode] - 1)]
+    if len(rows) == 0:
+        return []
     usual = _step(data, rows)
     scale = usual.mean(axis=0)
     moving = scale > 0
     if not moving.any():
         return []
     lengths_usual = (usual[:, moving] / scale[moving]).mean(axis=1)
-    limit = max(_JUMP * float(np.median(lengths_usual)), float(np.percentile(lengths_usual, 99)))
+    typical, rare = np.percentile(lengths_usual, (50, 99))
+    limit = max(_JUMP * typical, rare, _JUMP_OF_MEAN)
     notes = []
     for name, at in (("first", first), ("last", last)):
         median = float(np.median((_step(data, at)[:, moving] / scale[moving]).mean(axis=1)))
         if median > limit:
-            times = median / np.median(lengths_usual)
             notes.append(
-                f"the {name} step of an episode is a jump, {times:.3g} times a usual one by the median: "
+                f"the {name} step of an episode is a jump, by the median {median:.3g} times the usual mean: "
                 "its state may belong to another episode (check what the recorder does at a reset)"
             )
     return notes

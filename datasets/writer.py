@@ -53,12 +53,12 @@ def save(
         _write(Path(temporary), columns, _attributes(data))
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
-    except OSError as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise data_error(
             path,
             "output",
             expected="a place to write to",
-            found=error.strerror or " ".join(str(error).split()),
+            found=getattr(error, "strerror", None) or " ".join(str(error).split()),
             remedy="check that the folder exists, is yours and has room",
         ) from error
     finally:

@@ -100,8 +100,8 @@ def test_with_and_without_next_observations_agree_inside_episodes(tmp_path, leng
         np.testing.assert_array_equal(getattr(full, name)[inside], getattr(bare, name))
 
 
-def test_rows_longer_than_a_block(tmp_path):
-    """Compaction in place over many blocks, against plain indexing."""
+def test_many_episodes_without_next_observations(tmp_path):
+    """Against plain indexing."""
     columns = recording(tuple(np.random.default_rng(1).integers(1, 60, 3000)), dim=3)
     del columns["next_observations"]
     ends = columns["terminals"] | columns["timeouts"]
@@ -113,7 +113,8 @@ def test_rows_longer_than_a_block(tmp_path):
 
 @pytest.mark.parametrize("chunks", [None, (7, 2), (64, 3)])
 @pytest.mark.parametrize("dtype", ["f4", "f8", ">f4", "f2", "i4"])
-def test_stored_types_and_chunks(tmp_path, dtype, chunks):
+def test_stored_types_and_chunks(tmp_path, monkeypatch, dtype, chunks):
+    monkeypatch.setattr("lfo.datasets.columns._BLOCK", 8)  # several blocks, smaller than a chunk
     columns = recording()
     whole = {name: np.round(columns[name]) for name in ("observations", "next_observations", "rewards")}
     with h5py.File(tmp_path / "a.h5", "w") as file:

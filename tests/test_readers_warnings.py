@@ -115,9 +115,25 @@ def test_next_state_after_automatic_reset(warned):
     assert "the last step of an episode is a jump" in line
 
 
+def test_terminal_state_overwritten_by_a_reset(warned):
+    columns = walks(step=1)  # steps so long that none stands out
+    columns["terminals"], columns["timeouts"] = columns["timeouts"], columns["terminals"]
+    ends = np.flatnonzero(columns["terminals"])[:-1]
+    columns["next_observations"][ends[1:]] = columns["observations"][ends[1:] + 1]
+    (line,) = warned(columns)
+    assert "first state in 4 of 5 terminal rows" in line
+
+
 def test_first_row_holds_the_episode_befores_observation(warned):
     columns = walks()
     starts = np.flatnonzero(columns["timeouts"])[:-1] + 1
     columns["observations"][starts] = columns["next_observations"][starts - 1]
     (line,) = warned(columns)
     assert "the first step of an episode is a jump" in line
+
+
+def test_states_that_mostly_stand_still(warned):
+    columns = walks()
+    moving = np.arange(sum(LENGTHS)) % 5 == 0
+    columns["next_observations"] = columns["observations"] + moving[:, None].astype(np.float32)
+    assert not any("jump" in line for line in warned(columns))
