@@ -20,8 +20,8 @@ ENV_ID = "lfo/GridWorld-v0"
 class GridWorldEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
     """The 11×11 grid of the published tabular experiments; arguments as :func:`lfo.tabular.make_grid`.
 
-    Observation: (row, column) in cells, float32 [2]; (0, 0) is the top left corner, and with ``windy_cliff`` a
-    row below the grid is the cliff. Action: one of 4·redundancy; without redundancy or permutation 0 is up,
+    Observation: (row, column) in cells, float32 [2]; (0, 0) is the top left corner, and with ``windy_cliff``
+    a row below the grid is the cliff. Action: one of 4·redundancy; without redundancy or permutation 0 is up,
     1 down, 2 left, 3 right. Reaching the goal (or the cliff) terminates; ``gymnasium.make`` truncates after
     500 steps.
 
@@ -37,6 +37,7 @@ class GridWorldEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
         redundancy: int = 1,
         permutation: Sequence[int] = (0, 1, 2, 3),
     ) -> None:
+        """Build the grid; see the class."""
         self.grid = make_grid(
             size, slip=slip, windy_cliff=windy_cliff, redundancy=redundancy, permutation=permutation
         )

@@ -24,7 +24,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lfo.datasets.errors import LfoError, data_error
+from lfo.datasets.errors import data_error
 from lfo.tabular.grid import Grid, coordinates, make_grid, policy_return, policy_value
 
 __all__ = [
@@ -59,6 +59,13 @@ class Curve:
     """Q is first learned for as many episodes with actions (0, 1, 2, 3); I then starts anew."""
     frozen: bool = False
     """Q stays as it was transferred: I alone is learned."""
+    panel: str = ""
+    """The part of the figure the line is drawn in."""
+
+    @property
+    def name(self) -> str:
+        """What the curve is called where its panel is not seen."""
+        return f"{self.label}, {self.panel}" if self.panel else self.label
 
 
 @dataclass(frozen=True)
@@ -75,7 +82,7 @@ class Experiment:
 
 def _slips() -> tuple[Curve, ...]:
     return tuple(
-        Curve(f"{name}, {slip:.0%} slips", learner, {"slip": slip})
+        Curve(name, learner, {"slip": slip}, panel=f"{slip:.0%} slips")
         for slip in (0.25, 0.5, 0.75)
         for name, learner in _LEARNERS
     )
@@ -83,9 +90,9 @@ def _slips() -> tuple[Curve, ...]:
 
 def _redundant() -> tuple[Curve, ...]:
     return tuple(
-        Curve(f"{name}, {4 * copies} actions", learner, {"redundancy": copies}, learner == "qss")
-        for copies in (1, 10, 100)
+        Curve(f"{4 * copies} actions", learner, {"redundancy": copies}, learner == "qss", panel=name)
         for name, learner in _LEARNERS
+        for copies in (1, 10, 100)
     )
 
 
@@ -98,9 +105,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         trials=50,
         curves=(Curve("QSS", "qss"), Curve("QSA", "qsa")),
     ),
-    "stochastic": Experiment(
-        "Actions replaced by random ones, N and I given", trials=10, curves=_slips()
-    ),
+    "stochastic": Experiment("Actions replaced by random ones, N and I given", trials=10, curves=_slips()),
     "cliff": Experiment(
         "The windy cliff, N and I given",
         trials=10,
@@ -229,7 +234,7 @@ def save_trial(path: Path, trial: Trial) -> None:
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
     try:
         with os.fdopen(descriptor, "wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **asdict(trial))
+            np.savez_compressed(file, **asdict(trial))
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)
@@ -318,7 +323,11 @@ def _claim(directory: Path, settings: dict[str, int]) -> None:
         found = _read_settings(path)
         if found != settings:
             raise data_error(
-                path, "settings", expected=str(settings), found=str(found), remedy="resume with the same, or overwrite"
+                path,
+                "settings",
+                expected=str(settings),
+                found=str(found),
+                remedy="resume with the same, or overwrite",
             )
         return
     directory.mkdir(parents=True, exist_ok=True)
@@ -350,14 +359,16 @@ def _finished(directory: Path, tasks: list[Task], jobs: int) -> Iterable[None]:
     """Run tasks, yielding as each is stored."""
     if jobs <= 1:
         for task in tasks:
-            yield _store(directory, task)
+            _store(directory, task)
+            yield
         return
     # Fresh processes: a forked one would inherit the locks of our threads.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=context, initializer=_worker) as pool:
         try:
             for future in as_completed([pool.submit(_store, directory, task) for task in tasks]):
-                yield future.result()
+                future.result()
+                yield
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)  # the trials under way are finished and stored
             raise

@@ -7,7 +7,7 @@ environment) and compiled by numba (the learners). States are numbered row by ro
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,7 +130,8 @@ def _check(size: int, slip: float, redundancy: int, permutation: Sequence[int]) 
         raise LfoError(f"gridworld: redundancy: expected at least 1, found {redundancy}; use 1 for 4 actions")
     if sorted(permutation) != [0, 1, 2, 3]:
         raise LfoError(
-            f"gridworld: permutation: expected 0, 1, 2, 3 in some order, found {tuple(permutation)}; correct it"
+            f"gridworld: permutation: expected 0, 1, 2, 3 in some order, found "
+            f"{tuple(permutation)}; correct it"
         )
 
 
@@ -140,12 +141,12 @@ def step(grid: Grid, state: int, action: int, rng: np.random.Generator) -> tuple
     Plain arithmetic on the arrays of ``grid``, so that numba compiles it as it stands.
     """
     if grid.slip > 0 and rng.random() < grid.slip:
-        action = rng.integers(0, len(grid.direction))
+        action = int(rng.integers(0, len(grid.direction)))
     direction = grid.direction[action]
     if grid.wind[state] > 0 and rng.random() < grid.wind[state]:
         direction = DOWN
-    next_state = grid.moves[state, direction]
-    return next_state, grid.reward[next_state], grid.terminal[next_state]
+    next_state = int(grid.moves[state, direction])
+    return next_state, float(grid.reward[next_state]), bool(grid.terminal[next_state])
 
 
 def coordinates(grid: Grid, states: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -181,7 +182,7 @@ def value_iteration(grid: Grid, gamma: float, *, optimistic: bool = False) -> ND
 
 
 def policy_value(grid: Grid, policy: NDArray[np.float64], gamma: float) -> NDArray[np.float64]:
-    """Discounted value of a policy over directions ([S, 4], rows sum to 1) in each state: [S], exact."""
+    """Discounted value in each state, [S], of a policy over directions ([S, 4], rows sum to 1), exact."""
     p = np.einsum("sk,skn->sn", policy, transition_probabilities(grid))
     bootstrap = gamma * p * ~grid.terminal
     values: NDArray[np.float64] = np.linalg.solve(np.eye(len(p)) - bootstrap, p @ grid.reward)
@@ -198,9 +199,9 @@ def best_return(grid: Grid, cap: int = CAP) -> float:
 
 
 def policy_return(grid: Grid, policy: NDArray[np.float64], cap: int = CAP) -> float:
-    """Expected undiscounted return of a policy over directions ([S, 4]) in an episode of at most ``cap`` steps."""
+    """Expected undiscounted return of an episode of at most ``cap`` steps under a policy ([S, 4])."""
     p = np.einsum("sk,skn->sn", policy, transition_probabilities(grid))
-    values: NDArray[Any] = np.zeros(len(grid.moves))
+    values = np.zeros(len(grid.moves))
     for _ in range(cap):
         values = p @ (grid.reward + np.where(grid.terminal, 0.0, values))
     return float(values[grid.start])

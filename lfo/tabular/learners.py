@@ -76,12 +76,12 @@ class Settings(NamedTuple):
 
 
 class Inverse(NamedTuple):
-    """I(s, s'): the actions known to lead from s to its k-th neighbour s', one of which is drawn uniformly."""
+    """I(s, s'): the actions known to lead from s to its k-th neighbour s'; a uniform one is taken."""
 
-    count: NDArray[np.int64]
-    """[S, 4]: how many are known."""
+    known: NDArray[np.int64]
+    """[S, 4]: how many."""
     actions: NDArray[np.int64]
-    """[S, 4, A]: which, in the order they were seen; the first ``count`` are filled."""
+    """[S, 4, A]: which, in the order they were seen; the first ``known`` are filled."""
     seen: NDArray[np.bool_]
     """[S, 4, A]: the same as a mask."""
 
@@ -127,9 +127,7 @@ def qss_table(grid: Grid, settings: Settings, inverse: Inverse) -> QssTable:
 def qsa_table(grid: Grid, settings: Settings) -> QsaTable:
     """Q(s, a) at its initial value; the first action is greedy everywhere."""
     states = len(grid.moves)
-    return QsaTable(
-        np.full((states, len(grid.direction)), settings.q_init), np.zeros(states, dtype=np.int64)
-    )
+    return QsaTable(np.full((states, len(grid.direction)), settings.q_init), np.zeros(states, dtype=np.int64))
 
 
 @_compiled
@@ -152,12 +150,11 @@ def best_neighbour(q: NDArray[np.float64], neighbours: NDArray[np.int64], state:
 @_compiled
 def inverse_action(inverse: Inverse, state: int, neighbour: int, rng: np.random.Generator) -> int:
     """π(s) = I(s, s'), drawn uniformly from the actions seen for (s, s'), or from all where none was."""
-    known = inverse.count[state, neighbour]
+    known = inverse.known[state, neighbour]
     if known == 0:
-        return rng.integers(0, inverse.actions.shape[2])
-    if known == 1:
-        return inverse.actions[state, neighbour, 0]
-    return inverse.actions[state, neighbour, rng.integers(0, known)]
+        return int(rng.integers(0, inverse.actions.shape[2]))
+    choice = 0 if known == 1 else rng.integers(0, known)
+    return int(inverse.actions[state, neighbour, choice])
 
 
 @_compiled
@@ -170,8 +167,8 @@ def observe(
         k += 1
     if not inverse.seen[state, k, action]:
         inverse.seen[state, k, action] = True
-        inverse.actions[state, k, inverse.count[state, k]] = action
-        inverse.count[state, k] += 1
+        inverse.actions[state, k, inverse.known[state, k]] = action
+        inverse.known[state, k] += 1
 
 
 @_compiled
@@ -218,10 +215,10 @@ def rollout_qss(grid: Grid, table: QssTable, cap: int, chance: bool, rng: np.ran
     total, state = 0.0, grid.start
     for t in range(cap):
         neighbour = best_neighbour(table.q, grid.moves, state)
-        if chance or table.inverse.count[state, neighbour] == 0:
+        if chance or table.inverse.known[state, neighbour] == 0:
             draws += 1
         elif visited[state] == draws:  # no chance event since the last time here: a circle
-            return total + (cap - t) * grid.reward[state]
+            return float(total + (cap - t) * grid.reward[state])
         visited[state] = draws
         action = inverse_action(table.inverse, state, neighbour, rng)
         state, reward, terminated = _step(grid, state, action, rng)
@@ -238,9 +235,9 @@ def rollout_qsa(grid: Grid, table: QsaTable, cap: int, chance: bool, rng: np.ran
     total, state = 0.0, grid.start
     for t in range(cap):
         if visited[state] and not chance:
-            return total + (cap - t) * grid.reward[state]
+            return float(total + (cap - t) * grid.reward[state])
         visited[state] = True
-        state, reward, terminated = _step(grid, state, table.greedy[state], rng)
+        state, reward, terminated = _step(grid, state, int(table.greedy[state]), rng)
         total += reward
         if terminated:
             break
@@ -263,7 +260,7 @@ def learn_qss(
     Returns:
         [episodes + 1]: the greedy policy's return before each episode, and after the last.
     """
-    chance = grid.slip > 0 or grid.wind.any()
+    chance = grid.slip > 0 or bool(grid.wind.any())
     rollouts = settings.rollouts if chance else 1
     returns = np.zeros(episodes + 1)
     steps = 0
@@ -275,7 +272,7 @@ def learn_qss(
         state = grid.start
         for _ in range(settings.cap):
             if rng.random() < epsilon_at(steps, settings):
-                action = rng.integers(0, len(grid.direction))
+                action = int(rng.integers(0, len(grid.direction)))
             else:
                 neighbour = best_neighbour(table.q, grid.moves, state)
                 action = inverse_action(table.inverse, state, neighbour, rng)
@@ -302,7 +299,7 @@ def learn_qsa(
     evaluation_rng: np.random.Generator,
 ) -> NDArray[np.float64]:
     """Learn Q(s, a) in place, ε-greedily, for a number of episodes; returns as :func:`learn_qss`."""
-    chance = grid.slip > 0 or grid.wind.any()
+    chance = grid.slip > 0 or bool(grid.wind.any())
     rollouts = settings.rollouts if chance else 1
     returns = np.zeros(episodes + 1)
     steps = 0
@@ -314,9 +311,9 @@ def learn_qsa(
         state = grid.start
         for _ in range(settings.cap):
             if rng.random() < epsilon_at(steps, settings):
-                action = rng.integers(0, len(grid.direction))
+                action = int(rng.integers(0, len(grid.direction)))
             else:
-                action = table.greedy[state]
+                action = int(table.greedy[state])
             next_state, reward, terminated = _step(grid, state, action, rng)
             transition = (state, next_state, reward, terminated)
             update_qsa(table, action, transition, settings.gamma, settings.alpha)
@@ -332,7 +329,7 @@ def qss_policy(grid: Grid, table: QssTable) -> NDArray[np.float64]:
     policy = np.zeros(grid.moves.shape)
     for state in range(len(policy)):
         neighbour = best_neighbour(table.q, grid.moves, state)
-        known = table.inverse.actions[state, neighbour, : table.inverse.count[state, neighbour]]
+        known = table.inverse.actions[state, neighbour, : table.inverse.known[state, neighbour]]
         actions = known if len(known) else np.arange(len(grid.direction))
         np.add.at(policy[state], grid.direction[actions], 1 / len(actions))
     return policy
@@ -346,9 +343,7 @@ def qsa_policy(grid: Grid, table: QsaTable) -> NDArray[np.float64]:
 @_compiled
 def random_walk(
     grid: Grid, steps: int, cap: int, rng: np.random.Generator
-) -> tuple[
-    NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]
-]:
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
     """Walk uniformly at random for a number of steps, episode after episode.
 
     Returns:
@@ -363,7 +358,7 @@ def random_walk(
     state, length = grid.start, 0
     for t in range(steps):
         states[t] = state
-        action = rng.integers(0, len(grid.direction))
+        action = int(rng.integers(0, len(grid.direction)))
         state, rewards[t], terminated[t] = _step(grid, state, action, rng)
         next_states[t] = state
         length += 1

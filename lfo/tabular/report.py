@@ -1,0 +1,535 @@
+"""What the experiments found: curves as CSV, figures, and a paragraph each whose every word was measured.
+
+An average is a mean over trials; its band is the 95% percentile interval of a bootstrap over trials, as in
+the published figures. A difference between two curves is bootstrapped over pairs of trials of the same seed.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lfo.tabular.experiments import (
+    EPISODES,
+    EXPERIMENTS,
+    Curve,
+    Experiment,
+    Task,
+    Trial,
+    greedy_path,
+    load_trial,
+    trial_path,
+    write_text,
+)
+from lfo.tabular.grid import CAP, Grid, best_return, make_grid
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["FINDINGS", "Estimate", "Finding", "Summary", "episodes_to_learn", "estimate", "write_report"]
+
+Array = NDArray[np.floating[Any]]
+RESAMPLES = 2000
+# A policy counts as learned once it has closed this share of the gap between never arriving and the optimum.
+LEARNED = 0.95
+# Two learners are alike, or one is not slowed down, if what they need differs by less than this share.
+ALIKE = 0.1
+COLOURS = ("#d62780", "#1b7f3b", "#2b5fd0", "#e08a00", "#666666")
+VERDICTS = {
+    "agrees": "Agrees with the deck",
+    "disagrees": "Does not agree with the deck",
+    "undecided": "Undecided: the run was too short",
+    "no claim": "Measured; the deck's text makes no claim",
+}
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over trials and its 95% bootstrap interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        """Mean and interval, rounded to read."""
+        digits = 2 if max(abs(self.low), abs(self.high)) < 10 else 1 if abs(self.mean) < 1000 else 0
+        return f"{self.mean:,.{digits}f} [{self.low:,.{digits}f}, {self.high:,.{digits}f}]"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One curve in numbers; the arrays have an entry a trial."""
+
+    name: str
+    grid: Grid
+    best: float
+    """The best expected return there is, by dynamic programming."""
+    learned_at: Array
+    """Episodes until the policy counts as learned; inf if it never did."""
+    final: Array
+    """Exact expected return of the last greedy policy."""
+    predicted: Array
+    """What the learner believes the start is worth, discounted."""
+    true: Array
+    """What its last greedy policy is worth there, discounted, exact."""
+    episodes: int
+
+    @property
+    def score(self) -> Array:
+        """Share of the gap between never arriving (0) and the optimum (1) that the last policy closes."""
+        return (self.final - _floor(self.grid)) / (self.best - _floor(self.grid))
+
+    @property
+    def all_learned(self) -> bool:
+        """Whether every trial learned."""
+        return bool(np.isfinite(self.learned_at).all())
+
+    def speed(self) -> str:
+        """Episodes to learn, in words."""
+        learned = np.isfinite(self.learned_at).sum()
+        if learned == 0:
+            return f"not within {self.episodes:,} episodes"
+        if not self.all_learned:
+            return f"in {learned} of {len(self.learned_at)} trials within {self.episodes:,} episodes"
+        return f"after {estimate(self.learned_at)} episodes"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What an experiment showed."""
+
+    verdict: str
+    """A key of :data:`VERDICTS`: whether it agrees with the slide deck."""
+    criterion: str
+    """What was measured to decide it."""
+    text: str
+
+
+def estimate(values: Array) -> Estimate:
+    """Mean over trials with its bootstrap interval.
+
+    Args:
+        values: [trials].
+    """
+    low, high = _band(values[:, None])
+    return Estimate(float(values.mean()), float(low[0]), float(high[0]))
+
+
+def _band(values: Array) -> tuple[Array, Array]:
+    """95% percentile interval of the mean over the first axis: [trials, n] -> [n], [n]."""
+    trials = len(values)
+    rng = np.random.default_rng(0)
+    weights = rng.multinomial(trials, np.full(trials, 1 / trials), size=RESAMPLES) / trials
+    low, high = np.percentile(weights @ values, [2.5, 97.5], axis=0)
+    return low, high
+
+
+def _floor(grid: Grid) -> float:
+    """The return of an episode that never reaches the goal."""
+    return CAP * float(grid.reward[grid.start])
+
+
+def episodes_to_learn(returns: Array, floor: float, best: float) -> float:
+    """The first episode from which the next evaluations average a learned policy's return.
+
+    The window is a 500th of the run (100 evaluations of the published 50,000), so a policy that is good by
+    chance once does not count; nor does one that is lost again: inf if the last window is below, too.
+
+    Args:
+        returns: [episodes + 1].
+        floor: Return of never arriving.
+        best: Best possible return.
+    """
+    window = max(1, len(returns) // 500)
+    sums = np.concatenate([[0.0], np.cumsum(returns, dtype=np.float64)])
+    means = (sums[window:] - sums[:-window]) / window
+    learned = means >= floor + LEARNED * (best - floor)
+    return float(learned.argmax()) if learned[-1] else np.inf
+
+
+def report_points(episodes: int) -> NDArray[np.int64]:
+    """Ends of the windows the curves are averaged over: dense at first, then 250 equal ones."""
+    dense = np.geomspace(1, episodes + 1, 120)
+    even = np.linspace(0, episodes + 1, 251)[1:]
+    return np.unique(np.concatenate([dense, even]).astype(np.int64))
+
+
+def _window_means(returns: Array, ends: NDArray[np.int64]) -> Array:
+    """Means of the evaluations since the previous end: [trials, episodes + 1] -> [trials, ends]."""
+    sums = np.cumsum(returns, axis=1, dtype=np.float64)[:, ends - 1]
+    return np.diff(sums, axis=1, prepend=0.0) / np.diff(ends, prepend=0)
+
+
+def write_report(directory: Path, tasks: Sequence[Task]) -> str:
+    """Write the curves (CSV), figures, ``results.json`` and ``findings.md`` of the trials in a directory.
+
+    Args:
+        directory: Where :func:`~lfo.tabular.experiments.run_experiments` stored them.
+        tasks: What it returned.
+
+    Returns:
+        The text of ``findings.md``.
+
+    Raises:
+        LfoError: A stored trial is damaged.
+    """
+    paragraphs = ["# Tabular QSS: findings", ""]
+    results: dict[str, Any] = {}
+    for name in dict.fromkeys(task.experiment for task in tasks):
+        experiment = EXPERIMENTS[name]
+        mine = [task for task in tasks if task.experiment == name]
+        trials = [
+            [load_trial(trial_path(directory, task), task) for task in mine if task.curve == curve]
+            for curve in range(len(experiment.curves))
+        ]
+        summaries = [_summary(*pair) for pair in zip(experiment.curves, trials, strict=True)]
+        finding = FINDINGS[name](summaries)
+        _write_curves(directory / f"{name}.csv", experiment, trials)
+        _save(_curves_figure(experiment, trials, summaries), directory / f"{name}.png")
+        _save(_values_figure(experiment, trials), directory / f"{name}-values.png")
+        results[name] = _numbers(summaries, finding)
+        paragraphs += _paragraph(name, experiment, summaries, finding)
+    text = "\n".join(paragraphs)
+    write_text(directory / "results.json", json.dumps(results, indent=1) + "\n")
+    write_text(directory / "findings.md", text)
+    return text
+
+
+def _summary(curve: Curve, trials: Sequence[Trial]) -> Summary:
+    grid = make_grid(**curve.grid)
+    best = best_return(grid)
+    return Summary(
+        name=curve.name,
+        grid=grid,
+        best=best,
+        learned_at=np.array([episodes_to_learn(trial.returns, _floor(grid), best) for trial in trials]),
+        final=np.array([trial.policy_return for trial in trials]),
+        predicted=np.array([trial.start_value for trial in trials]),
+        true=np.array([trial.true_start_value for trial in trials]),
+        episodes=len(trials[0].returns) - 1,
+    )
+
+
+def _numbers(summaries: Sequence[Summary], finding: Finding) -> dict[str, Any]:
+    curves = {
+        summary.name: {
+            "best_return": summary.best,
+            "final_return": asdict(estimate(summary.final)),
+            "episodes_to_learn": [None if np.isinf(at) else at for at in summary.learned_at],
+            "start_value_predicted": asdict(estimate(summary.predicted)),
+            "start_value_true": asdict(estimate(summary.true)),
+        }
+        for summary in summaries
+    }
+    return {
+        "verdict": finding.verdict,
+        "criterion": finding.criterion,
+        "text": finding.text,
+        "curves": curves,
+    }
+
+
+def _paragraph(
+    name: str, experiment: Experiment, summaries: Sequence[Summary], finding: Finding
+) -> list[str]:
+    trials, episodes = len(summaries[0].final), summaries[0].episodes
+    lines = [f"## {name}: {experiment.title}", ""]
+    if trials < experiment.trials or episodes < EPISODES:
+        lines += [f"Smaller than published ({experiment.trials} trials of {EPISODES:,} episodes).", ""]
+    lines += [
+        f"{trials} trials of {episodes:,} episodes; mean and 95% interval over trials. "
+        f"**{VERDICTS[finding.verdict]}.** {finding.text}",
+        "",
+        f"*Criterion:* {finding.criterion}",
+        "",
+        "| curve | learned | last policy's return (best possible) | start: believed | start: true |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {s.name} | {s.speed()} | {estimate(s.final)} ({s.best:.1f}) | {estimate(s.predicted)} "
+        f"| {estimate(s.true)} |"
+        for s in summaries
+    ]
+    return [*lines, "", f"![{experiment.title}]({name}.png)", "", f"![Values]({name}-values.png)", ""]
+
+
+# ---------------------------------------------------------------------------------------------- findings
+
+
+def _agrees(measured: bool) -> str:
+    return "agrees" if measured else "disagrees"
+
+
+def _relative_difference(a: Array, b: Array) -> Estimate:
+    """(a − b) / mean(b), paired."""
+    return estimate((a - b) / b.mean())
+
+
+def _within(value: Estimate, tolerance: float) -> bool:
+    return -tolerance <= value.low and value.high <= tolerance
+
+
+def _percent(value: Estimate) -> str:
+    return f"{value.mean:+.1%} [{value.low:+.1%}, {value.high:+.1%}]"
+
+
+def _equivalence(curves: Sequence[Summary]) -> Finding:
+    qss, qsa = curves
+    criterion = (
+        "every trial of both ends with the best return, and the paired difference in episodes to learn lies, "
+        f"with its whole interval, within ±{ALIKE:.0%}."
+    )
+    text = f"QSS learned {qss.speed()}, QSA {qsa.speed()}"
+    if not (qss.all_learned and qsa.all_learned):
+        return Finding("undecided", criterion, f"{text}: too few episodes to compare.")
+    difference = _relative_difference(qss.learned_at, qsa.learned_at)
+    reached = bool(np.allclose(qss.final, qss.best) and np.allclose(qsa.final, qsa.best))
+    alike = _within(difference, ALIKE)
+    end = (
+        f"in all trials both end with the best return, {qss.best:.0f}"
+        if reached
+        else "not all trials end optimal"
+    )
+    said = "the two learn alike" if alike else "the two do not learn alike"
+    return Finding(
+        _agrees(alike and reached), criterion, f"{text}; QSS − QSA = {_percent(difference)}: {said}; {end}."
+    )
+
+
+def _stochastic(curves: Sequence[Summary]) -> Finding:
+    criterion = (
+        "none of the deck's, whose slides show curves but state no outcome. QSS is said to hold where its "
+        f"last policy closes at least {LEARNED:.0%} of the gap between never arriving and the optimum."
+    )
+    sentences = []
+    for qss, qsa in zip(curves[::2], curves[1::2], strict=True):
+        slips = qss.name.split(", ")[1]
+        score, difference = estimate(qss.score), estimate(qss.final - qsa.final)
+        holds = "holds" if score.low >= LEARNED else "breaks" if score.high < LEARNED else "is on the edge"
+        sentences.append(
+            f"At {slips} QSS {holds}: its last policy returns {estimate(qss.final)} of the {qss.best:.1f} "
+            f"that is possible, {_compared(difference)} ({difference}); it learned {qss.speed()}, "
+            f"QSA {qsa.speed()}. {_optimism(qss, qsa)}"
+        )
+    return Finding("no claim", criterion, " ".join(sentences))
+
+
+def _compared(difference: Estimate) -> str:
+    if difference.high < 0:
+        return "less than QSA's"
+    return "more than QSA's" if difference.low > 0 else "no different from QSA's"
+
+
+def _optimism(qss: Summary, qsa: Summary) -> str:
+    """How far each learner's value of the start is from what its policy is worth."""
+    errors = estimate(qss.predicted - qss.true), estimate(qsa.predicted - qsa.true)
+    said = "over-optimistic" if errors[0].low > max(errors[1].high, 0) else "no more optimistic than QSA"
+    return (
+        f"QSS is {said} about the start: it believes {qss.predicted.mean():.2f} of a policy worth "
+        f"{qss.true.mean():.2f}; QSA {qsa.predicted.mean():.2f} of one worth {qsa.true.mean():.2f}."
+    )
+
+
+def _cliff(curves: Sequence[Summary]) -> Finding:
+    qss, qsa = curves
+    criterion = (
+        "the intervals of believed minus true value of the start and of the difference in return exclude 0, "
+        "QSS believing more and reaching less."
+    )
+    if not qsa.all_learned:
+        return Finding("undecided", criterion, f"QSA learned {qsa.speed()}: too few episodes to compare.")
+    gap = estimate(qss.final - qsa.final)
+    optimism = estimate(qss.predicted - qss.true)
+    agrees = gap.high < 0 and optimism.low > 0 and optimism.low > estimate(qsa.predicted - qsa.true).high
+    text = (
+        f"The last QSS policy reaches the goal with probability {estimate(qss.final)}, QSA's with "
+        f"{estimate(qsa.final)}; {qsa.best:.2f} is possible. {_optimism(qss, qsa)}"
+    )
+    return Finding(_agrees(agrees), criterion, text)
+
+
+def _redundant(curves: Sequence[Summary]) -> Finding:
+    qss, qsa = curves[:3], curves[3:]
+    criterion = (
+        f"QSS needs the same number of episodes with 40 and 400 actions as with 4, within ±{ALIKE:.0%} and "
+        "with the whole interval; QSA needs more, or does not learn."
+    )
+    text = "; ".join(
+        f"{name} learned with 4 actions {three[0].speed()}, with 40 {three[1].speed()}, "
+        f"with 400 {three[2].speed()}"
+        for name, three in (("QSS", qss), ("QSA", qsa))
+    )
+    if not (qss[0].all_learned and qsa[0].all_learned):
+        return Finding("undecided", criterion, f"{text}: too few episodes to compare.")
+    alike, said = _not_slowed(qss)
+    slower = all(_slower(more, qsa[0]) for more in qsa[1:])
+    qsa_said = "QSA slows down" if slower else "QSA does not slow down with every repetition"
+    return Finding(_agrees(alike and slower), criterion, f"{text}. {said}; {qsa_said}.")
+
+
+def _not_slowed(three: Sequence[Summary]) -> tuple[bool, str]:
+    """Whether 40 and 400 actions need as many episodes as 4, and that in words."""
+    if not all(summary.all_learned for summary in three):
+        return False, "QSS slows down"
+    changes = [_relative_difference(more.learned_at, three[0].learned_at) for more in three[1:]]
+    alike = all(_within(change, ALIKE) for change in changes)
+    said = f"{_percent(changes[0])} with 40, {_percent(changes[1])} with 400 actions"
+    return alike, f"QSS {'does not slow down' if alike else 'changes its speed'}: {said}"
+
+
+def _slower(more: Summary, few: Summary) -> bool:
+    """Whether learning takes longer, by more than chance; never learning is longer."""
+    difference = np.where(np.isfinite(more.learned_at), more.learned_at, more.episodes + 1) - few.learned_at
+    return estimate(difference).low > 0
+
+
+def _permuted(curves: Sequence[Summary]) -> Finding:
+    transferred, frozen, scratch, qsa_transferred, qsa_scratch = curves
+    criterion = (
+        "with Q transferred and frozen, learning I alone, every trial ends with a learned policy; with Q "
+        "transferred QSS needs, paired, fewer episodes than from scratch and than QSA transferred."
+    )
+    text = (
+        f"On the reversed actions transferred QSS learned {transferred.speed()}, {frozen.speed()} with Q "
+        f"frozen, so that I alone was learned; from scratch {scratch.speed()}. Transferred QSA learned "
+        f"{qsa_transferred.speed()}, from scratch {qsa_scratch.speed()}."
+    )
+    if not scratch.all_learned:
+        return Finding("undecided", criterion, f"{text} Too few episodes to compare.")
+    only_inverse = frozen.all_learned and bool((frozen.score >= LEARNED).all())
+    faster = transferred.all_learned and all(
+        _slower(other, transferred) for other in (scratch, qsa_transferred)
+    )
+    said = "Only I has to be relearned." if only_inverse else "I alone does not suffice."
+    return Finding(_agrees(only_inverse and faster), criterion, f"{text} {said}")
+
+
+FINDINGS: dict[str, Callable[[Sequence[Summary]], Finding]] = {
+    "equivalence": _equivalence,
+    "stochastic": _stochastic,
+    "cliff": _cliff,
+    "redundant": _redundant,
+    "permuted": _permuted,
+}
+
+
+# ------------------------------------------------------------------------------------------ CSV and figures
+
+
+def _returns(trials: Sequence[Trial]) -> Array:
+    return np.stack([trial.returns for trial in trials])
+
+
+def _write_curves(path: Path, experiment: Experiment, trials: Sequence[Sequence[Trial]]) -> None:
+    """CSV: curve, episodes (learned before the window's last evaluation), mean, low, high over trials."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["curve", "episodes", "evaluations", "trials", "mean", "low", "high"])
+    for curve, mine in zip(experiment.curves, trials, strict=True):
+        ends = report_points(len(mine[0].returns) - 1)
+        means = _window_means(_returns(mine), ends)
+        columns = (ends - 1, np.diff(ends, prepend=0), means.mean(axis=0), *_band(means))
+        for episodes, evaluations, *numbers in zip(*columns, strict=True):
+            writer.writerow(
+                [curve.name, episodes, evaluations, len(mine), *(f"{number:.4f}" for number in numbers)]
+            )
+    write_text(path, buffer.getvalue())
+
+
+def _curves_figure(
+    experiment: Experiment, trials: Sequence[Sequence[Trial]], summaries: Sequence[Summary]
+) -> Figure:
+    """Return against episodes, a panel each; the dashed line is the best possible return."""
+    from matplotlib.figure import Figure
+
+    panels = list(dict.fromkeys(curve.panel for curve in experiment.curves))
+    figure = Figure(figsize=(3.2 + 3.2 * len(panels), 4.0), layout="constrained")
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for ax, panel in zip(axes, panels, strict=True):
+        lines = [index for index, curve in enumerate(experiment.curves) if curve.panel == panel]
+        for place, index in enumerate(lines):
+            _draw_curve(ax, experiment.curves[index], trials[index], place, experiment.log_x)
+        ax.axhline(summaries[lines[0]].best, color="black", linestyle=":", linewidth=1, label="best possible")
+        ax.set(title=panel, xlabel="episodes")
+        ax.grid(alpha=0.3)
+        ax.legend(fontsize="small")
+    axes[0].set_ylabel("greedy policy's return")
+    figure.suptitle(f"{experiment.title} (mean and 95% band over {len(trials[0])} trials)", fontsize="medium")
+    return figure
+
+
+def _draw_curve(ax: Axes, curve: Curve, trials: Sequence[Trial], place: int, log_x: bool) -> None:
+    ends = report_points(len(trials[0].returns) - 1)
+    means = _window_means(_returns(trials), ends)
+    low, high = _band(means)
+    x = ends if log_x else ends - 1
+    style = "--" if curve.frozen else "-"
+    colour = COLOURS[place % len(COLOURS)]
+    ax.plot(x, means.mean(axis=0), color=colour, linestyle=style, linewidth=1.6, label=curve.label)
+    ax.fill_between(x, low, high, color=colour, alpha=0.25, linewidth=0)
+    if log_x:
+        ax.set_xscale("log")
+
+
+def _values_figure(experiment: Experiment, trials: Sequence[Sequence[Trial]]) -> Figure:
+    """Learned state values and the noise-free greedy path of the first trial, a panel a curve."""
+    from matplotlib.figure import Figure
+
+    rows = 1 if len(experiment.curves) < 4 else 2
+    columns = -(-len(experiment.curves) // rows)
+    figure = Figure(figsize=(2.9 * columns + 0.6, 3.1 * rows + 0.3), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for ax in axes:
+        ax.set_axis_off()
+    tables = [_value_table(curve, mine[0]) for curve, mine in zip(experiment.curves, trials, strict=True)]
+    limits = min(np.nanmin(table) for table in tables), max(np.nanmax(table) for table in tables)
+    for ax, table, curve, mine in zip(axes, tables, experiment.curves, trials, strict=False):
+        image = ax.imshow(table, cmap="viridis", vmin=limits[0], vmax=limits[1])
+        _draw_path(ax, curve, mine[0])
+    figure.colorbar(image, ax=axes, shrink=0.7, label="learned value of the state")
+    figure.suptitle("Learned values and greedy path without slips or wind, first trial", fontsize="medium")
+    return figure
+
+
+def _value_table(curve: Curve, trial: Trial) -> Array:
+    """Values laid out as the grid is, nan where an episode ends: [rows, columns]."""
+    grid = make_grid(**curve.grid)
+    return np.where(grid.terminal, np.nan, trial.values).reshape(-1, grid.width)
+
+
+def _draw_path(ax: Axes, curve: Curve, trial: Trial) -> None:
+    grid = make_grid(**curve.grid)
+    path = greedy_path(grid, trial.policy)
+    ax.plot(path[:, 1], path[:, 0], color="white", linewidth=2, marker="o", markersize=3)
+    marker: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 8, "zorder": 3}
+    box = {"boxstyle": "circle,pad=0.2", "facecolor": "white", "linewidth": 0}
+    ax.text(path[0, 1], path[0, 0], "S", bbox=box, **marker)
+    ax.text(grid.width - 1, grid.width - 1, "G", **marker)
+    if len(grid.moves) > grid.width**2:
+        ax.text((grid.width - 1) / 2, grid.width, "cliff", **marker)
+    believed, true = trial.start_value, trial.true_start_value
+    ax.set_title(f"{curve.name}\nstart: believed {believed:.2f}, true {true:.2f}", fontsize="small")
+
+
+def _save(figure: Figure, path: Path) -> None:
+    """Write a PNG of at most 64 colours, whole or not at all."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=100)
+    buffer.seek(0)
+    temporary = path.with_name(path.name + ".tmp")
+    with Image.open(buffer) as image:
+        image.convert("RGB").quantize(64).save(temporary, format="png", optimize=True)
+    os.replace(temporary, path)
