@@ -1,0 +1,78 @@
+"""``d3g-lfo inspect``."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+_DIMENSIONS = 40  # that the table shows; --json has all
+
+
+@click.command()
+@click.argument("dataset")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
+def command(dataset: str, as_json: bool) -> None:
+    """Say what is in DATASET: episodes, returns, flags, ranges, warnings.
+
+    DATASET is an HDF5 file in D4RL's layout or an .npz file, both told by their content, minari:ID for a data set in
+    Minari's local store, or d4rl:NAME for a file in D4RL's cache folder.
+
+    \b
+    d3g-lfo inspect d.h5
+    d3g-lfo inspect minari:mujoco/hopper/medium-v0 --json
+    """
+    from lfo.datasets import load, summarize
+
+    summary = summarize(load(dataset))
+    click.echo(json.dumps(summary) if as_json else _table(summary))
+
+
+def _table(summary: dict[str, Any]) -> str:
+    return "\n".join([*_facts(summary), "", *_ranges(summary), *_warnings(summary)])
+
+
+def _facts(s: dict[str, Any]) -> list[str]:
+    policy = s["policy"] or "not recorded"
+    if s["random_frac"] is not None:
+        policy += f", {s['random_frac']:.0%} random actions"
+    facts = {
+        "data set": s["path"],
+        "environment": s["env"] or "not recorded",
+        "policy": policy,
+        "transitions": f"{s['transitions']:,} of {s['state_dim']}-dimensional states",
+        "episodes": f"{s['episodes']:,}: {s['terminated']:,} terminated, {s['truncated']:,} truncated"
+        + (", the last one open" if s["terminated"] + s["truncated"] < s["episodes"] else ""),
+        "return": _spread(s, "return"),
+        "length": _spread(s, "length"),
+        "actions": "in the file, not read" if s["has_actions"] else "none",
+    }
+    if s["normalized_return"] is not None:
+        facts["D4RL score"] = f"{s['normalized_return']:.1f} (0 random, 100 expert)"
+    if s["dropped"]:
+        facts["dropped"] = f"{s['dropped']:,} rows: {s['dropped_reason']}"
+    facts |= {str(key): str(value) for key, value in s["attributes"].items()}
+    return [f"{key:<12} {value}" for key, value in facts.items()]
+
+
+def _spread(s: dict[str, Any], name: str) -> str:
+    mean, std, low, high = (s[f"{name}_{what}"] for what in ("mean", "std", "min", "max"))
+    return f"{mean:.6g} ± {std:.4g} (min {low:.6g}, max {high:.6g})"
+
+
+def _ranges(s: dict[str, Any]) -> list[str]:
+    columns = ("min", "mean", "max", "std")
+    shown = min(s["state_dim"], _DIMENSIONS)
+    rows = [("reward", s["rewards"])]
+    for label, name in (("s", "states"), ("s'-s", "steps")):
+        rows += [(f"{label}[{i}]", {key: s[name][key][i] for key in columns}) for i in range(shown)]
+    lines = [f"{'':<12}" + "".join(f"{key:>12}" for key in columns)]
+    lines += [f"{label:<12}" + "".join(f"{values[key]:>12.4g}" for key in columns) for label, values in rows]
+    if shown < s["state_dim"]:
+        lines.append(f"... and {s['state_dim'] - shown} more dimensions; --json has all")
+    return lines
+
+
+def _warnings(s: dict[str, Any]) -> list[str]:
+    return ["", *(f"Warning: {warning}" for warning in s["warnings"])] if s["warnings"] else []

@@ -1,0 +1,299 @@
+"""From the columns of a flat file to :class:`Transitions`: the rules all readers share.
+
+A reader finds the columns; :func:`read_columns` checks and converts them; :func:`to_transitions` works out the
+episodes. Rows are handled by whole arrays, block by block, never one by one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lfo.datasets import suspicions
+from lfo.datasets.errors import LfoError, data_error
+from lfo.datasets.transitions import Metadata, Transitions, first_non_finite
+
+__all__ = ["COLUMNS", "Columns", "read_columns", "refuse_if_larger_than_memory", "to_transitions"]
+
+Float32 = NDArray[np.float32]
+Bools = NDArray[np.bool_]
+
+_BLOCK = 1 << 16  # values converted at a time
+
+
+@dataclass
+class Columns:
+    """N rows in the flat layout. Whoever makes one gives its arrays away: they may be overwritten."""
+
+    observations: Float32
+    """[N, S] state before the step."""
+    next_observations: Float32 | None
+    """[N, S] state after the step, or None: then it is the next row's state, inside an episode."""
+    rewards: Float32
+    """[N]"""
+    terminals: Bools | None
+    """[N] the world ended; None if the source does not say."""
+    timeouts: Bools | None
+    """[N] the record ended; None if the source does not say."""
+    metadata: Metadata
+    """Source, environment."""
+    actions: Float32 | None = None
+    """[N, A], only where the caller asked for them."""
+    action_bounds: tuple[NDArray[Any], NDArray[Any]] | None = None
+    """Lowest and highest action, [A] each, where the source says."""
+
+
+def read_columns(found: Mapping[str, Any], metadata: Metadata, with_actions: bool = False) -> Columns:
+    """Check the columns of one source and convert them to float32 and bool.
+
+    Args:
+        found: name to column; a column has ``shape``, ``dtype`` and slices (an h5py data set or an array).
+        metadata: its ``source`` begins every error.
+        with_actions: read ``actions`` too, and insist on them.
+
+    Raises:
+        LfoError: a column that is missing or has a wrong type, shape, length or value.
+    """
+    where = metadata.source
+    needed = ["observations", "rewards", "actions"] if with_actions else ["observations", "rewards"]
+    for name in needed:
+        if name not in found:
+            raise data_error(
+                where, name, expected="a column of that name", found=_names(found), remedy=_MISSING[name]
+            )
+    if "terminals" not in found and "timeouts" not in found:
+        raise data_error(
+            where, "terminals, timeouts", expected="at least one of the two", found=_names(found),
+            remedy="add `terminals` (bool, true where the world ended) and `timeouts` (bool, true where the record did)",
+        )  # fmt: skip
+    used = {
+        name: column
+        for name, column in found.items()
+        if name in _RANKS and (with_actions or name != "actions")
+    }
+    _check_declarations(where, used)
+    values = {name: _converted(where, name, column) for name, column in used.items()}
+    return Columns(
+        observations=values["observations"],
+        next_observations=values.get("next_observations"),
+        rewards=values["rewards"],
+        terminals=values.get("terminals"),
+        timeouts=values.get("timeouts"),
+        actions=values.get("actions"),
+        metadata=replace(metadata, has_actions="actions" in found),
+    )
+
+
+def to_transitions(columns: Columns) -> tuple[Transitions, Float32 | None]:
+    """Work out the episodes of the columns; give back the transitions and, where they were read, the actions.
+
+    An episode ends where a flag is set and at the last row. Where both flags are set, the terminal wins. Without
+    ``next_observations`` an episode's last row has no s' and is dropped; the row before it then ends the record.
+
+    Raises:
+        LfoError: no transition is left.
+    """
+    n = len(columns.observations)
+    terminals = np.zeros(n, bool) if columns.terminals is None else columns.terminals
+    truncated = np.zeros(n, bool) if columns.timeouts is None else columns.timeouts & ~terminals
+    notes = suspicions.in_flags(columns.terminals, columns.timeouts)
+    states, next_states, actions, metadata = (
+        columns.observations, columns.next_observations, columns.actions, columns.metadata,
+    )  # fmt: skip
+    rewards = columns.rewards
+    if next_states is None:
+        kept, truncated = _rows_with_successor(terminals, truncated)
+        if len(kept) == 0:
+            raise data_error(
+                metadata.source, "observations", expected="at least 1 row followed by one of the same episode",
+                found=f"{n} rows, {int((terminals | truncated).sum())} of them flagged as an episode's end",
+                remedy="add `next_observations`, or check that the flags are not inverted",
+            )  # fmt: skip
+        states, next_states = _pairs(states, kept)
+        notes += suspicions.in_dropped_rows(terminals)
+        metadata = replace(
+            metadata, dropped=n - len(kept),
+            dropped_reason="the last row of an episode has no next state, as there is no `next_observations`",
+        )  # fmt: skip
+        rewards, terminals, truncated = rewards[kept], terminals[kept], truncated[kept]
+        actions = None if actions is None else actions[kept]
+    data = Transitions(states, next_states, rewards, terminals, truncated, metadata)
+    notes += suspicions.in_transitions(data)
+    if actions is not None and columns.action_bounds is not None:
+        notes += suspicions.in_actions(actions, *columns.action_bounds)
+    object.__setattr__(data, "metadata", replace(metadata, warnings=metadata.warnings + tuple(notes)))
+    return data, actions
+
+
+def refuse_if_larger_than_memory(where: str, size: int) -> None:
+    """Raise LfoError if ``size`` bytes are more than this machine has: a damaged or hostile header, mostly."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 1 << 40
+    if size > memory:
+        raise LfoError(
+            f"{where}: size: expected at most the {memory / 2**30:.1f} GiB of memory here, found {size / 2**30:.1f} GiB "
+            "declared; check that the file is not damaged, or split it"
+        )
+
+
+_RANKS = {
+    "observations": 2,
+    "next_observations": 2,
+    "rewards": 1,
+    "terminals": 1,
+    "timeouts": 1,
+    "actions": 2,
+}
+COLUMNS = frozenset(_RANKS)
+"""The names that mean something; other columns are ignored."""
+_FLAGS = ("terminals", "timeouts")
+_MISSING = {
+    "observations": "store the states as a two-dimensional array of that name",
+    "rewards": "store each step's reward under that name (zeros, if there are none)",
+    "actions": "this data set is action-free: load it without asking for actions",
+}
+
+
+def _names(found: Mapping[str, Any]) -> str:
+    names = ["".join(c if c.isprintable() else "?" for c in name) for name in sorted(found)]
+    return "no columns" if not names else ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
+
+
+def _check_declarations(where: str, columns: Mapping[str, Any]) -> None:
+    """Types, ranks and lengths, before anything is read."""
+    for name, column in columns.items():
+        _check_type(where, name, column)
+        _check_rank(where, name, column)
+    n, dim = columns["observations"].shape
+    if n == 0 or dim == 0:
+        raise data_error(
+            where, "observations", expected="at least 1 row of at least 1 number", found=f"shape [{n}, {dim}]",
+            remedy="check that the recording wrote something",
+        )  # fmt: skip
+    for name, column in columns.items():
+        if column.shape[0] != n:
+            raise data_error(
+                where, name, expected=f"{n} rows, as observations has", found=f"{column.shape[0]}",
+                remedy="store all columns with one row a step",
+            )  # fmt: skip
+    if "next_observations" in columns and columns["next_observations"].shape[1] != dim:
+        raise data_error(
+            where, "next_observations", expected=f"shape [{n}, {dim}], as observations has",
+            found=f"{list(columns['next_observations'].shape)}", remedy="store both with the same dimensions",
+        )  # fmt: skip
+    refuse_if_larger_than_memory(where, sum(4 * int(np.prod(column.shape)) for column in columns.values()))
+
+
+def _check_type(where: str, name: str, column: Any) -> None:
+    if column.dtype.kind in ("b?iuf" if name in _FLAGS else "iuf"):
+        return
+    kinds = {
+        "O": "strings or objects",
+        "S": "strings",
+        "U": "strings",
+        "c": "complex numbers",
+        "V": "records",
+    }
+    raise data_error(
+        where, name, expected="booleans or 0 and 1" if name in _FLAGS else "real numbers",
+        found=f"{kinds.get(column.dtype.kind, 'type')} ({column.dtype})",
+        remedy=f"store it as {'bool' if name in _FLAGS else 'float32'}",
+    )  # fmt: skip
+
+
+def _check_rank(where: str, name: str, column: Any) -> None:
+    shape, rank = column.shape, _RANKS[name]
+    if len(shape) == rank or (rank == 1 and len(shape) == 2 and shape[1] == 1):
+        return
+    remedy = {1: "store one number a row"}.get(rank, "flatten each row to one vector")
+    if len(shape) > 2 and "observations" in name:
+        remedy = (
+            "images and stacked frames cannot be learned from yet; flatten each row if it is a state vector"
+        )
+    elif len(shape) == 1 and name == "actions":
+        remedy = "discrete actions are not supported yet; reshape a single continuous action to [N, 1]"
+    elif len(shape) == 1:
+        remedy = "reshape it to [N, 1] if a state is a single number"
+    raise data_error(
+        where, name, expected={1: "shape [N] or [N, 1]", 2: "shape [N, dimensions]"}[rank], found=f"{list(shape)}",
+        remedy=remedy,
+    )  # fmt: skip
+
+
+def _converted(where: str, name: str, column: Any) -> Any:
+    """The column as a float32 or bool array of its rank, checked value by value while it is in the cache."""
+    out = np.empty(column.shape, dtype=bool if name in _FLAGS else np.float32)
+    for start in range(0, len(out), step := _rows_per_block(column)):
+        rows = np.s_[start : start + step]
+        if column.dtype == out.dtype and hasattr(column, "read_direct"):
+            column.read_direct(out, rows, rows)
+        elif name in _FLAGS:
+            out[rows] = _as_bool(where, name, column[rows], start)
+        else:
+            with np.errstate(over="ignore"):
+                out[rows] = column[rows]
+        if name not in _FLAGS:
+            _check_finite(where, name, column, out, rows)
+    return out.reshape(-1) if _RANKS[name] == 1 else out
+
+
+def _rows_per_block(column: Any) -> int:
+    """Rows to read at a time: about a block, and whole chunks, so that none is decompressed twice."""
+    rows = max(1, _BLOCK // max(1, int(np.prod(column.shape[1:]))))
+    chunk = (getattr(column, "chunks", None) or (1,))[0]
+    return int(-(-rows // chunk) * chunk)
+
+
+def _as_bool(where: str, name: str, values: NDArray[Any], start: int) -> Bools:
+    flags: Bools = values != 0
+    wrong = np.flatnonzero(flags & (values != 1))
+    if len(wrong):
+        raise data_error(
+            where, name, expected="only 0 and 1", found=f"{values.flat[wrong[0]]} in row {start + wrong[0]}",
+            remedy="store it as bool, true where an episode ends",
+        )  # fmt: skip
+    return flags
+
+
+def _check_finite(where: str, name: str, column: Any, out: Float32, rows: slice) -> None:
+    bad = first_non_finite(out[rows])
+    if bad is None:
+        return
+    row, dim = divmod(bad, max(1, out[rows].size // len(out[rows])))
+    row += rows.start
+    value = np.asarray(column[row]).reshape(-1)[dim]
+    place = f"in row {row}" + (f", dimension {dim}" if _RANKS[name] == 2 else "")
+    large = bool(np.isfinite(value))
+    raise data_error(
+        where, name, expected="numbers within float32's range" if large else "finite numbers", found=f"{value} {place}",
+        remedy="rescale the column" if large else "remove the broken rows, together with the rest of their episode",
+    )  # fmt: skip
+
+
+def _rows_with_successor(terminals: Bools, truncated: Bools) -> tuple[NDArray[np.intp], Bools]:
+    """Rows whose next row is of the same episode, and ``truncated`` with every cut moved onto the last of them."""
+    ends = terminals | truncated
+    has_next = ~ends
+    has_next[-1] = False
+    cut = np.zeros_like(ends)
+    cut[:-1] = ends[1:] & has_next[:-1]
+    return np.flatnonzero(has_next), cut
+
+
+def _pairs(states: Float32, kept: NDArray[np.intp]) -> tuple[Float32, Float32]:
+    """[M, S] states and next states of the rows ``kept``; the first are moved up within their own array.
+
+    Rising ``kept[k] >= k`` makes that safe: a block is written only after every row it covers was read.
+    """
+    next_states = np.empty((len(kept), states.shape[1]), dtype=np.float32)
+    step = max(1, _BLOCK // states.shape[1])
+    for start in range(0, len(kept), step):
+        rows = kept[start : start + step]
+        stop = start + len(rows)
+        np.take(states, rows + 1, axis=0, out=next_states[start:stop], mode="clip")
+        states[start:stop] = states[rows]
+    return states[: len(kept)], next_states

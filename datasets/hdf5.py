@@ -1,0 +1,155 @@
+"""HDF5 in D4RL's flat layout: this project's own files and everybody's D4RL files.
+
+One data set a column at the file's root: ``observations``, ``rewards``, ``terminals`` and/or ``timeouts``,
+``next_observations`` and ``actions`` if there are any. Whatever else is there (``infos/``, ``metadata/``) is ignored.
+Only data that lies in the file itself is read: links, virtual data sets and external storage could name any file
+of the machine that reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from lfo.datasets.columns import COLUMNS, Columns, read_columns
+from lfo.datasets.errors import LfoError, data_error
+from lfo.datasets.transitions import Metadata
+
+__all__ = ["SCHEMA_VERSION", "SIGNATURE", "plain_dataset", "read", "refuse_unreadable"]
+
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+SCHEMA_VERSION = 1
+"""Version of this project's attributes; a file without it is somebody else's, which is as welcome."""
+
+_OWN_ATTRIBUTES = {"schema_version", "env_id", "random_frac", "policy", "seed"}
+
+
+def read(source: str, with_actions: bool = False) -> Columns:
+    """The columns of the HDF5 file at path ``source``.
+
+    Raises:
+        LfoError: the file is damaged, or a column is missing, elsewhere or not what it should be.
+    """
+    path = Path(source)
+    with _opened(path) as file:
+        metadata = _metadata(file, path, source)
+        if "observations" not in file and "episode_0" in file:
+            raise data_error(
+                path, "observations", expected="D4RL's flat layout", found="a group for each episode",
+                remedy="if Minari wrote it, give its id: minari:ID",
+            )  # fmt: skip
+        found = {name: plain_dataset(path, file, name) if name in COLUMNS else None for name in file}
+        with refuse_unreadable(path):
+            return read_columns(found, metadata, with_actions)
+
+
+def plain_dataset(path: Path, group: Any, name: str) -> Any:
+    """The data set ``name`` of ``group``, if its data lies in this very file.
+
+    Raises:
+        LfoError: it is a group, a link, virtual, stored in another file, or nothing was ever written to it.
+    """
+    link = group.get(name, getlink=True)
+    if not isinstance(link, h5py.HardLink):
+        kind = "an external link" if isinstance(link, h5py.ExternalLink) else "a soft link"
+        raise _elsewhere(path, name, kind)
+    column = group[name]
+    if not isinstance(column, h5py.Dataset):
+        raise data_error(
+            path,
+            name,
+            expected="an array",
+            found="a group",
+            remedy="store states as one array of shape [N, dimensions]",
+        )
+    if column.is_virtual or column.external:
+        raise _elsewhere(
+            path, name, "a virtual data set" if column.is_virtual else "data in an external file"
+        )
+    if column.shape is None or (column.size and column.id.get_storage_size() == 0):
+        raise data_error(
+            path,
+            name,
+            expected="stored values",
+            found="only a declaration",
+            remedy="check that the recording was finished",
+        )
+    return column
+
+
+@contextmanager
+def refuse_unreadable(path: Path) -> Iterator[None]:
+    """Turn what HDF5 raises on damaged data into an :class:`LfoError` about the file at ``path``."""
+    try:
+        yield
+    except (OSError, RuntimeError, MemoryError) as error:
+        raise data_error(
+            path, "contents", expected="readable HDF5 data", found=_in_one_line(error),
+            remedy="the file is damaged, cut short, or compressed by a filter that is not installed: copy it again",
+        ) from error  # fmt: skip
+
+
+def _opened(path: Path) -> Any:
+    try:
+        return h5py.File(path, "r")
+    except (OSError, RuntimeError) as error:
+        raise data_error(
+            path, "file", expected="a complete HDF5 file", found=_in_one_line(error),
+            remedy="it was cut short or damaged: copy or record it again",
+        ) from error  # fmt: skip
+
+
+def _in_one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:160] or type(error).__name__
+
+
+def _elsewhere(path: Path, name: str, kind: str) -> LfoError:
+    return data_error(
+        path, name, expected="data inside the file", found=kind,
+        remedy="links are not followed, as they may name any file; copy the data into one file (h5repack, h5copy)",
+    )  # fmt: skip
+
+
+def _metadata(file: Any, path: Path, source: str) -> Metadata:
+    attributes = _scalars(file)
+    version = attributes.get("schema_version", SCHEMA_VERSION)
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise data_error(
+            path, "schema_version", expected=f"at most {SCHEMA_VERSION}", found=f"{version}",
+            remedy="a newer d3g-lfo wrote the file: upgrade with `pip install -U d3g-lfo`",
+        )  # fmt: skip
+    env_id, policy, seed = attributes.get("env_id"), attributes.get("policy"), attributes.get("seed")
+    random_frac = attributes.get("random_frac")
+    return Metadata(
+        source=source,
+        path=path,
+        env_id=env_id if isinstance(env_id, str) else None,
+        random_frac=None if isinstance(random_frac, str) or random_frac is None else float(random_frac),
+        policy=policy if isinstance(policy, str) else None,
+        seed=seed if isinstance(seed, int) else None,
+        attributes={key: value for key, value in attributes.items() if key not in _OWN_ATTRIBUTES},
+    )
+
+
+def _scalars(file: Any) -> dict[str, str | int | float]:
+    """The root's attributes that are one text or number; text without control characters."""
+    scalars: dict[str, str | int | float] = {}
+    for key in file.attrs:
+        try:
+            value = file.attrs[key]
+        except (OSError, TypeError, ValueError):  # a type that h5py cannot express
+            continue
+        if isinstance(value, bytes):
+            value = value.decode("utf-8", "replace")
+        if isinstance(value, np.generic):
+            value = value.item()
+        if isinstance(value, str):
+            value = "".join(c if c.isprintable() else " " for c in value)
+        if isinstance(value, (str, int, float)):
+            scalars[str(key)] = value
+    return scalars

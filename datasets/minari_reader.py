@@ -1,0 +1,173 @@
+"""``minari:ID``: a data set in Minari's local store. Nothing is ever downloaded here."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lfo.datasets.columns import Columns, read_columns, refuse_if_larger_than_memory
+from lfo.datasets.errors import LfoError, data_error
+from lfo.datasets.hdf5 import plain_dataset, refuse_unreadable
+from lfo.datasets.transitions import Metadata
+
+__all__ = ["read"]
+
+
+def read(source: str, with_actions: bool = False) -> Columns:
+    """The columns of the local Minari data set with the id ``source``.
+
+    An episode of T steps has T + 1 observations in Minari, so every row has its next state. An episode that is
+    flagged neither terminated nor truncated at its end is read as truncated: its record ends there.
+
+    Raises:
+        LfoError: unknown id, another version's data, damaged data, or spaces other than Box of rank 1.
+    """
+    where = f"minari:{source}"
+    minari = _import_minari(where)
+    data_path = _data_path(where, source)
+    _check_files(where, data_path)
+    try:
+        dataset = minari.load_dataset(source)
+    except Exception as error:  # whatever Minari finds wrong with the files, it is one line here
+        raise LfoError(f"{where}: cannot be opened by Minari {minari.__version__}: {_line(error)}") from error
+    _check_space(where, "observations", dataset.observation_space)
+    if with_actions:
+        _check_space(where, "actions", dataset.action_space)
+    main = data_path / "main_data.hdf5"
+    with refuse_unreadable(main):
+        found, truncated_ends = _concatenated(where, dataset, with_actions)
+    env_spec = dataset.env_spec
+    metadata = Metadata(
+        source=where,
+        path=main if main.is_file() else None,
+        env_id=None if env_spec is None else str(env_spec.id),
+        attributes={"minari_version": str(dataset.minari_version)},
+    )
+    columns = read_columns(found, metadata, with_actions)
+    if with_actions:
+        columns.action_bounds = dataset.action_space.low, dataset.action_space.high
+    assert columns.terminals is not None
+    assert columns.timeouts is not None
+    columns.timeouts[truncated_ends] |= ~columns.terminals[truncated_ends]
+    return columns
+
+
+def _import_minari(where: str) -> Any:
+    try:
+        return importlib.import_module("minari")
+    except ImportError as error:
+        raise LfoError(f"{where}: needs the minari package; run `pip install 'minari[hdf5]'`") from error
+
+
+def _data_path(where: str, dataset_id: str) -> Path:
+    """The folder of the data set, as Minari finds it."""
+    from minari.storage.datasets_root_dir import get_dataset_path
+
+    path = Path(get_dataset_path(dataset_id)) / "data"
+    if not dataset_id or not path.is_dir():
+        raise data_error(
+            where, "data set", expected=f"a local Minari data set in {path}", found="nothing there",
+            remedy=f"run `minari download {dataset_id or 'ID'}`, or `minari list local` to see what is there",
+        )  # fmt: skip
+    return path
+
+
+def _check_files(where: str, data_path: Path) -> None:
+    """Refuse what would make Minari build the environment named by the file, or follow a link out of it."""
+    try:
+        metadata = json.loads((data_path / "metadata.json").read_text("utf-8"))
+        spaces = {"observation_space", "action_space"} & set(metadata)
+    except (OSError, ValueError, TypeError) as error:
+        raise data_error(
+            where,
+            "metadata.json",
+            expected="Minari's description",
+            found=_line(error),
+            remedy="download it again",
+        ) from error
+    if len(spaces) < 2:
+        raise data_error(
+            where, "metadata.json", expected="observation_space and action_space",
+            found=", ".join(sorted(spaces)) or "neither", remedy="convert it with a current Minari",
+        )  # fmt: skip
+    main = data_path / "main_data.hdf5"
+    if not main.is_file():
+        return
+    import h5py
+
+    with refuse_unreadable(main), h5py.File(main, "r") as file:
+        for name in file:
+            if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+                raise data_error(
+                    main, name, expected="an episode", found="a link", remedy="download it again"
+                )
+            for column in ("observations", "rewards", "terminations", "truncations"):
+                if isinstance(file[name].get(column), h5py.Group):
+                    continue  # Dict or Tuple, refused by its space
+                if column in file[name]:
+                    plain_dataset(main, file[name], column)
+
+
+def _check_space(where: str, field: str, space: Any) -> None:
+    from gymnasium.spaces import Box
+
+    if isinstance(space, Box) and len(space.shape) == 1:
+        return
+    found = f"{type(space).__name__}{list(space.shape) if isinstance(space, Box) else ''}"
+    image = isinstance(space, Box) and len(space.shape) > 1
+    raise data_error(
+        where, field, expected="a Box of one dimension", found=found,
+        remedy="images are not supported yet" if image else "Discrete, Dict and Tuple spaces are not supported yet",
+    )  # fmt: skip
+
+
+def _concatenated(
+    where: str, dataset: Any, with_actions: bool
+) -> tuple[dict[str, Any], np.ndarray[Any, Any]]:
+    """All episodes' columns one after the other in the flat layout, and the index of each episode's last row."""
+    total, dim = int(dataset.total_steps), int(dataset.observation_space.shape[0])
+    refuse_if_larger_than_memory(where, 8 * total * dim)
+    columns: dict[str, Any] = {
+        "observations": np.empty((total, dim), dataset.observation_space.dtype),
+        "next_observations": np.empty((total, dim), dataset.observation_space.dtype),
+        "rewards": np.empty(total),
+        "terminals": np.empty(total, bool),
+        "timeouts": np.empty(total, bool),
+        "actions": np.empty((total, *dataset.action_space.shape), dataset.action_space.dtype)
+        if with_actions
+        else None,
+    }
+    stop, ends = 0, []
+    for episode in dataset.iterate_episodes():
+        start, stop = stop, stop + len(episode.rewards)
+        observations = np.asarray(episode.observations)
+        parts = {
+            "observations": observations[:-1],
+            "next_observations": observations[1:],
+            "rewards": np.asarray(episode.rewards).reshape(-1),
+            "terminals": np.asarray(episode.terminations),
+            "timeouts": np.asarray(episode.truncations),
+        }
+        if with_actions:
+            parts["actions"] = np.asarray(episode.actions)
+        for name, part in parts.items():
+            if part.shape != columns[name][start:stop].shape:
+                raise data_error(
+                    where, name, expected=f"shape {list(columns[name][start:stop].shape)} in episode {episode.id}",
+                    found=f"{list(part.shape)}", remedy="the data set is damaged: download or record it again",
+                )  # fmt: skip
+            columns[name][start:stop] = part
+        ends.append(stop - 1)
+    if stop != total:
+        raise data_error(
+            where, "total_steps", expected=f"{total}", found=f"{stop}", remedy="download it again"
+        )
+    return columns, np.array(ends, dtype=np.intp)
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,0 +1,53 @@
+"""NumPy's ``.npz`` with the same keys as the HDF5 layout. Pickled objects in it are never opened."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lfo.datasets.columns import COLUMNS, Columns, read_columns, refuse_if_larger_than_memory
+from lfo.datasets.errors import data_error
+from lfo.datasets.transitions import Metadata
+
+__all__ = ["SIGNATURE", "read"]
+
+SIGNATURE = b"PK\x03\x04"
+
+
+def read(source: str, with_actions: bool = False) -> Columns:
+    """The columns of the ``.npz`` file at path ``source``.
+
+    Raises:
+        LfoError: the file is damaged or holds pickles, or a column is missing or not what it should be.
+    """
+    path = Path(source)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            refuse_if_larger_than_memory(source, sum(entry.file_size for entry in archive.infolist()))
+        with np.load(path, allow_pickle=False) as file:
+            wanted = COLUMNS if with_actions else COLUMNS - {"actions"}
+            found: dict[str, Any] = {
+                name: _array(path, file, name) if name in wanted else None for name in file.files
+            }
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+        raise data_error(
+            path, "file", expected="a complete .npz file", found=" ".join(str(error).split())[:160],
+            remedy="it was cut short or damaged: copy or save it again",
+        ) from error  # fmt: skip
+    return read_columns(found, Metadata(source=source, path=path), with_actions)
+
+
+def _array(path: Path, file: Any, name: str) -> Any:
+    try:
+        return file[name]
+    except (ValueError, MemoryError, SyntaxError) as error:
+        pickled = "allow_pickle" in str(error)
+        raise data_error(
+            path, name, expected="an array of numbers",
+            found="pickled objects, which could run code" if pickled else " ".join(str(error).split())[:160],
+            remedy="save it as a float32 array" if pickled else "the file is damaged: copy or save it again",
+        ) from error  # fmt: skip

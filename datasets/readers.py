@@ -1,0 +1,137 @@
+"""Every format that can be read, and :func:`load`, which chooses among them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lfo.datasets import d4rl, hdf5, minari_reader, npz
+from lfo.datasets.columns import Columns, to_transitions
+from lfo.datasets.errors import data_error
+from lfo.datasets.transitions import Transitions
+
+__all__ = ["READERS", "SIGNATURES", "load", "load_with_actions"]
+
+READERS: dict[str, Callable[[str, bool], Columns]] = {
+    "hdf5": hdf5.read,
+    "npz": npz.read,
+    "d4rl": d4rl.read,
+    "minari": minari_reader.read,
+}
+"""Format to reader: (what follows ``FORMAT:``, whether actions are wanted) to the source's columns."""
+
+SIGNATURES: dict[bytes, str] = {hdf5.SIGNATURE: "hdf5", npz.SIGNATURE: "npz"}
+"""First bytes of a file to the format they stand for; a file's name decides nothing."""
+
+_STRANGERS = {
+    b"\x80": "a Python pickle, which is never opened as that can run code",
+    b"\x93NUMPY": "a single .npy array",
+    b"version https://git-lfs": "a Git LFS pointer, not the data itself (run `git lfs pull`)",
+    b"<": "a web page or XML",
+    b"\x1f\x8b": "a gzip archive",
+    b"PAR1": "a Parquet file",
+}
+
+
+def load(source: str | Path) -> Transitions:
+    """Read the transitions of a file or a named data set, without actions.
+
+    Args:
+        source: a path to an HDF5 or ``.npz`` file, recognised by its content; ``minari:ID``; ``d4rl:NAME``.
+
+    Returns:
+        The transitions; suspicious but legal data is loaded with :attr:`Transitions.warnings`.
+
+    Raises:
+        LfoError: what cannot be read without guessing, in one line: where, expected, found, remedy.
+    """
+    return to_transitions(_read(str(source), False))[0]
+
+
+def load_with_actions(
+    source: str | Path, bounds: tuple[NDArray[Any], NDArray[Any]] | None = None
+) -> tuple[Transitions, NDArray[np.float32]]:
+    """Read the transitions and, apart from them, the actions [N, A] that led from ``states`` to ``next_states``.
+
+    Args:
+        source: as for :func:`load`.
+        bounds: lowest and highest action, [A] each, such as ``(space.low, space.high)``; actions outside are warned
+            of. Minari's data sets bring their own.
+
+    Raises:
+        LfoError: as for :func:`load`, and where there are no actions.
+    """
+    columns = _read(str(source), True)
+    if bounds is not None:
+        columns.action_bounds = bounds
+    data, actions = to_transitions(columns)
+    assert actions is not None  # read_columns insists on them
+    actions.flags.writeable = False
+    return data, actions
+
+
+def _read(source: str, with_actions: bool) -> Columns:
+    prefix, colon, rest = source.partition(":")
+    if colon and prefix in READERS:
+        name = prefix
+        if name in SIGNATURES.values():
+            _signature(Path(rest))
+    else:
+        name, rest = _format_of(Path(source)), source
+    return READERS[name](rest, with_actions)
+
+
+def _format_of(path: Path) -> str:
+    head = _signature(path)
+    for signature, name in SIGNATURES.items():
+        if head.startswith(signature):
+            return name
+    stranger = next((what for magic, what in _STRANGERS.items() if head.startswith(magic)), None)
+    text = head.decode("utf-8", "replace").split("\n")[0][:40]
+    raise data_error(
+        path, "file", expected="an HDF5 or .npz file",
+        found=stranger or (f"text that begins {text!r}" if text.isprintable() else "an unknown binary format"),
+        remedy="convert it to HDF5 with the columns observations, rewards, terminals, timeouts (see docs/formats.md)",
+    )  # fmt: skip
+
+
+def _signature(path: Path) -> bytes:
+    """The first bytes of a regular, non-empty file."""
+    if path.is_dir():
+        minari = (path / "data" / "metadata.json").is_file() or (path / "metadata.json").is_file()
+        raise data_error(
+            path, "path", expected="a file", found="a directory",
+            remedy="if Minari made it, give its id: minari:ID" if minari else "name the file in it",
+        )  # fmt: skip
+    if not path.exists():
+        raise data_error(
+            path,
+            "path",
+            expected="a file, minari:ID or d4rl:NAME",
+            found="nothing there",
+            remedy="check the spelling",
+        )
+    if not path.is_file():
+        raise data_error(
+            path, "path", expected="a regular file", found="a device or pipe", remedy="save it to a file"
+        )
+    try:
+        with path.open("rb") as file:
+            head = file.read(64)
+    except OSError as error:
+        raise data_error(
+            path,
+            "file",
+            expected="a readable file",
+            found=error.strerror or "an error",
+            remedy="check its permissions",
+        ) from error
+    if not head:
+        raise data_error(
+            path, "file", expected="a data set", found="an empty file", remedy="record or copy it again"
+        )
+    return head

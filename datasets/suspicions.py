@@ -1,0 +1,163 @@
+"""Signs that a legal data set does not mean what its flags and columns say. Each is one line; none is fatal.
+
+Every test works on whole arrays. Those on states look at a bounded sample where that is enough, so that reading
+stays about as fast as the disk.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from lfo.datasets.transitions import Transitions
+
+__all__ = ["in_actions", "in_dropped_rows", "in_flags", "in_transitions"]
+
+Bools = NDArray[np.bool_]
+
+_BLOCK = 1 << 12  # rows compared at a time
+_SAMPLE = 4096  # steps that the size of a usual step is taken from
+_EPISODES = 1024  # episodes whose ends are looked at
+_JUMP = 4.0  # an end's median step, in medians of the usual step, that is called a jump
+
+
+def in_flags(terminals: Bools | None, timeouts: Bools | None) -> list[str]:
+    """What the two flag columns, [N] each, as the source has them, give away."""
+    if terminals is None:
+        return [
+            "there are no `terminals`: nothing stops bootstrapping, which is right only if the task never ends"
+        ]
+    ends = terminals if timeouts is None else terminals | timeouts
+    if not ends.any():
+        return [
+            f"no flag is ever set: read as one episode of {len(ends)} rows; if there were resets, mark them"
+        ]
+    if len(terminals) > 1 and terminals.mean() > 0.5:
+        return [
+            f"{terminals.mean():.0%} of all rows are terminal: `terminals` looks inverted (true while the episode runs)"
+        ]
+    return _time_limit(terminals, ends)
+
+
+def _time_limit(terminals: Bools, ends: Bools) -> list[str]:
+    """A terminal on every episode of the greatest length is a time limit written into the wrong column."""
+    last = np.flatnonzero(ends)
+    lengths = np.diff(last, prepend=-1)
+    terminal = lengths[terminals[last]]
+    longest = int(lengths.max())
+    at_limit = int((terminal == longest).sum())
+    near = int(((terminal >= 0.8 * longest) & (terminal < longest)).sum())
+    always = at_limit == len(terminal) and at_limit >= 2 and longest > 1
+    piled_up = at_limit >= 5 and longest >= 50 and at_limit > 5 * near
+    if not (always or piled_up):
+        return []
+    which = "every terminal ends" if always else f"{at_limit} terminals end"
+    return [
+        f"{which} an episode of exactly {longest} steps: that looks like a time limit, which belongs in `timeouts` "
+        "(as a terminal it teaches that nothing follows)"
+    ]
+
+
+def in_dropped_rows(terminals: Bools) -> list[str]:
+    """Without next states an episode's last row is dropped, and with it all that is known of terminations."""
+    count = int(terminals.sum())
+    if count == 0:
+        return []
+    return [
+        f"all {count} terminal rows were dropped for want of a next state: nothing is left that stops bootstrapping; "
+        "store `next_observations` if the task can fail"
+    ]
+
+
+def in_actions(actions: NDArray[np.float32], low: NDArray[Any], high: NDArray[Any]) -> list[str]:
+    """Actions [N, A] outside the bounds [A]."""
+    outside = int(((actions < low) | (actions > high)).any(axis=1).sum())
+    if outside == 0:
+        return []
+    return [
+        f"{outside} of {len(actions)} actions are outside the bounds: the environment did something else, often a clip"
+    ]
+
+
+def in_transitions(data: Transitions) -> list[str]:
+    """What states, next states and rewards give away."""
+    return [*_constant(data), *_broken_chain(data), *_jumps(data)]
+
+
+def _constant(data: Transitions) -> list[str]:
+    notes = []
+    if len(data) < 2:
+        return notes
+    head = data.states[:1024]
+    still = np.flatnonzero((head == head[0]).all(axis=0))
+    still = still[(data.states[:, still] == data.states[0, still]).all(axis=0)]
+    if len(still):
+        notes.append(f"state dimension {_listed(still)} never changes: it carries nothing to learn from")
+    if bool((data.rewards == data.rewards[0]).all()):
+        notes.append(f"rewards never vary: all are {data.rewards[0]:g}")
+    return notes
+
+
+def _listed(indices: NDArray[np.intp]) -> str:
+    return ", ".join(map(str, indices[:8])) + (f" and {len(indices) - 8} more" if len(indices) > 8 else "")
+
+
+def _broken_chain(data: Transitions) -> list[str]:
+    """Rows inside an episode whose s' is not the next row's s."""
+    inside = ~(data.terminated | data.truncated)
+    broken = 0
+    for start in range(0, len(data) - 1, _BLOCK):
+        stop = min(start + _BLOCK, len(data) - 1)
+        differs = np.flatnonzero(data.next_states[start:stop] != data.states[start + 1 : stop + 1])
+        if len(differs):
+            rows = np.zeros(stop - start, dtype=bool)
+            rows[differs // data.state_dim] = True
+            broken += int((rows & inside[start:stop]).sum())
+    if broken == 0:
+        return []
+    return [
+        f"s' differs from the next row's s in {broken} of {int(inside[:-1].sum())} rows inside an episode: "
+        "the rows may be shuffled, thinned out, or ends may be unmarked"
+    ]
+
+
+def _jumps(data: Transitions) -> list[str]:
+    """First or last steps of episodes that are far longer than the others: a state of another episode.
+
+    A step's length is the mean over dimensions of |s' - s|, in units of each dimension's mean over usual steps.
+    An end jumps if its median over episodes exceeds both 4 medians and the 99th percentile of usual steps.
+    """
+    starts, lengths = data.episode_starts, data.episode_lengths()
+    long = np.flatnonzero(lengths >= 4)
+    if len(long) < 3:
+        return []
+    long = long[np.linspace(0, len(long) - 1, min(len(long), _EPISODES)).astype(int)]
+    first, last = starts[long], starts[long] + lengths[long] - 1
+    ordinary = np.ones(len(data), dtype=bool)
+    ordinary[starts] = ordinary[starts + lengths - 1] = False
+    rows = np.flatnonzero(ordinary)
+    rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), _SAMPLE)).astype(int)]
+    usual = _step(data, rows)
+    scale = usual.mean(axis=0)
+    moving = scale > 0
+    if not moving.any():
+        return []
+    lengths_usual = (usual[:, moving] / scale[moving]).mean(axis=1)
+    limit = max(_JUMP * float(np.median(lengths_usual)), float(np.percentile(lengths_usual, 99)))
+    notes = []
+    for name, at in (("first", first), ("last", last)):
+        median = float(np.median((_step(data, at)[:, moving] / scale[moving]).mean(axis=1)))
+        if median > limit:
+            notes.append(
+                f"the {name} step of an episode is a jump, by the median {median / np.median(lengths_usual):.3g} times "
+                f"a usual one: its state may belong to another episode (check what the recorder does at a reset)"
+            )
+    return notes
+
+
+def _step(data: Transitions, rows: NDArray[Any]) -> NDArray[np.float64]:
+    size: NDArray[np.float64] = np.abs(data.next_states[rows].astype(np.float64) - data.states[rows])
+    return size
