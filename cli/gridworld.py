@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +65,7 @@ def _add(name: str, experiments: list[str], text: str) -> None:
     """Register the command that runs some experiments."""
 
     def run(output: Path, resume: bool, overwrite: bool, jobs: int | None, **options: Any) -> None:
+        importlib.import_module("lfo.tabular.learners")  # if numba is missing, nothing is touched
         _prepare(output, resume, overwrite)
         with tqdm(desc=name, unit="trial", smoothing=0) as bar:
 
@@ -92,9 +95,8 @@ def _prepare(output: Path, resume: bool, overwrite: bool) -> None:
     """Refuse a folder with something in it, unless it is our report and we were told what to do with it."""
     if resume and overwrite:
         raise click.UsageError("--resume and --overwrite exclude each other")
-    if output.exists() and not output.is_dir():
-        raise LfoError(f"{output}: output: expected a folder, found a file; give another name")
-    if not output.exists() or not any(output.iterdir()):
+    _make_folder(output)
+    if not any(output.iterdir()):
         return
     if not (output / "run.json").is_file():
         raise LfoError(
@@ -109,3 +111,44 @@ def _prepare(output: Path, resume: bool, overwrite: bool) -> None:
             f"{output}: output: expected a new folder, found a report; pass --resume to go on with it, or "
             "--overwrite to replace it"
         )
+
+
+def _make_folder(output: Path) -> None:
+    """Make the folder, or say in one line why it cannot be written to."""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=output):
+            pass
+    except OSError as error:
+        raise LfoError(
+            f"{output}: output: expected a folder to write to, found: {error.strerror}; give another one, or "
+            "mend its permissions"
+        ) from error
+
+
+@command.command("dataset", short_help="Record a random walk as an action-free data set")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="File to write, .h5.")
+@click.option(
+    "--steps", type=click.IntRange(1), default=100_000, show_default=True, help="Transitions to record."
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the walk.")
+@click.option(
+    "--slip",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="Probability that an action slips.",
+)
+@click.option("--windy-cliff", is_flag=True, help="The grid with the windy cliff.")
+@click.option("--overwrite", is_flag=True, help="Replace the file.")
+def dataset(output: Path, steps: int, seed: int, slip: float, windy_cliff: bool, overwrite: bool) -> None:
+    """Record uniformly random actions on the grid as a data set without actions.
+
+    States are (row, column). `d3g-lfo inspect` and `d3g-lfo train` read the file.
+    """
+    from lfo.datasets.writer import save
+    from lfo.tabular.dataset import random_walk_dataset
+
+    data = random_walk_dataset(steps, seed, slip=slip, windy_cliff=windy_cliff)
+    save(data, output, overwrite=overwrite)
+    click.echo(f"{output}: {len(data)} transitions, {data.num_episodes} episodes")

@@ -12,7 +12,6 @@ import json
 import multiprocessing
 import os
 import signal
-import tempfile
 import threading
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -231,14 +230,10 @@ def trial_path(directory: Path, task: Task) -> Path:
 def save_trial(path: Path, trial: Trial) -> None:
     """Write a trial to a temporary file and rename it, so that a stored trial is a whole one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            np.savez_compressed(file, **asdict(trial))
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    temporary = path.with_name(path.name + ".tmp")
+    with open(temporary, "wb") as file:
+        np.savez_compressed(file, **asdict(trial))
+    os.replace(temporary, path)
 
 
 def load_trial(path: Path, task: Task) -> Trial:

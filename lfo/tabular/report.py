@@ -162,7 +162,7 @@ def report_points(episodes: int) -> NDArray[np.int64]:
     """Ends of the windows the curves are averaged over: dense at first, then 250 equal ones."""
     dense = np.geomspace(1, episodes + 1, 120)
     even = np.linspace(0, episodes + 1, 251)[1:]
-    return np.unique(np.concatenate([dense, even]).astype(np.int64))
+    return np.unique(np.maximum(np.concatenate([dense, even]).astype(np.int64), 1))
 
 
 def _window_means(returns: Array, ends: NDArray[np.int64]) -> Array:
