@@ -78,8 +78,9 @@ def test_an_existing_report_is_refused_resumed_or_overwritten(run, tmp_path):
     assert (report / "cliff.csv").read_bytes() == before
     assert trial.with_name("0-000.npz").stat().st_mtime_ns == kept
 
+    results = (report / "results.json").read_bytes()
     assert run("cliff", "-o", report, *SMALL, "--seed", 1, "--overwrite")[0] == 0
-    assert (report / "cliff.csv").read_bytes() != before
+    assert (report / "results.json").read_bytes() != results
 
 
 def test_resuming_with_other_settings_is_refused(run, tmp_path):

@@ -14,6 +14,7 @@ import os
 import signal
 import threading
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
@@ -244,9 +245,9 @@ def load_trial(path: Path, task: Task) -> Trial:
     """
     remedy = "delete the file and run again with --resume"
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in Trial.__dataclass_fields__}
-    except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in Trial.__dataclass_fields__}
+    except (KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise data_error(path, "trial", expected="a stored trial", found=str(error), remedy=remedy) from error
     if arrays["returns"].shape != (task.episodes + 1,) or not np.isfinite(arrays["returns"]).all():
         raise data_error(

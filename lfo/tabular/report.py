@@ -476,7 +476,8 @@ def _draw_curve(ax: Axes, curve: Curve, trials: Sequence[Trial], place: int, log
     x = ends if log_x else ends - 1
     style = "--" if curve.frozen else "-"
     colour = COLOURS[place % len(COLOURS)]
-    ax.plot(x, means.mean(axis=0), color=colour, linestyle=style, linewidth=1.6, label=curve.label)
+    width = max(1.0, 3.0 - place)  # of curves that coincide, the later ones are drawn inside the earlier
+    ax.plot(x, means.mean(axis=0), color=colour, linestyle=style, linewidth=width, label=curve.label)
     ax.fill_between(x, low, high, color=colour, alpha=0.25, linewidth=0)
     if log_x:
         ax.set_xscale("log")
@@ -523,7 +524,7 @@ def _draw_path(ax: Axes, curve: Curve, trial: Trial) -> None:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    """Write a PNG of at most 64 colours, whole or not at all."""
+    """Write a PNG of at most 256 colours, whole or not at all."""
     from PIL import Image
 
     buffer = io.BytesIO()
@@ -531,5 +532,5 @@ def _save(figure: Figure, path: Path) -> None:
     buffer.seek(0)
     temporary = path.with_name(path.name + ".tmp")
     with Image.open(buffer) as image:
-        image.convert("RGB").quantize(64).save(temporary, format="png", optimize=True)
+        image.convert("RGB").quantize(256).save(temporary, format="png", optimize=True)
     os.replace(temporary, path)
