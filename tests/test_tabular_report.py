@@ -51,6 +51,7 @@ def test_episodes_to_learn_by_hand():
     returns[400] = -18  # once, by chance
     returns[600:] = -18
     assert episodes_to_learn(returns, -500, -18) == 600
+    assert episodes_to_learn(np.r_[-500.0, np.full(20_000, -18.0)], -500, -18) == 1  # not 0
     assert episodes_to_learn(returns[:600], -500, -18) == np.inf
     returns[990:] = -500  # lost again
     assert episodes_to_learn(returns, -500, -18) == np.inf

@@ -141,10 +141,11 @@ def _floor(grid: Grid) -> float:
 
 
 def episodes_to_learn(returns: Array, floor: float, best: float) -> float:
-    """The first episode from which the next evaluations average a learned policy's return.
+    """Episodes before the first evaluation from which on the policy counts as learned.
 
-    The window is a 500th of the run (100 evaluations of the published 50,000), so a policy that is good by
-    chance once does not count; nor does one that is lost again: inf if the last window is below, too.
+    It counts if that evaluation and the average of the next ones reach a learned policy's return. The average
+    is over a 500th of the run (100 of the published 50,000 evaluations), so a policy that is good by chance
+    once does not count; nor does one that is lost again: inf if the last of them are below, too.
 
     Args:
         returns: [episodes + 1].
@@ -154,8 +155,9 @@ def episodes_to_learn(returns: Array, floor: float, best: float) -> float:
     window = max(1, len(returns) // 500)
     sums = np.concatenate([[0.0], np.cumsum(returns, dtype=np.float64)])
     means = (sums[window:] - sums[:-window]) / window
-    learned = means >= floor + LEARNED * (best - floor)
-    return float(learned.argmax()) if learned[-1] else np.inf
+    threshold = floor + LEARNED * (best - floor)
+    learned = (means >= threshold) & (returns[: len(means)] >= threshold)
+    return float(learned.argmax()) if learned.any() and means[-1] >= threshold else np.inf
 
 
 def report_points(episodes: int) -> NDArray[np.int64]:
@@ -454,16 +456,17 @@ def _curves_figure(
     from matplotlib.figure import Figure
 
     panels = list(dict.fromkeys(curve.panel for curve in experiment.curves))
-    figure = Figure(figsize=(3.2 + 3.2 * len(panels), 4.0), layout="constrained")
+    figure = Figure(figsize=(3.6 + 3.1 * len(panels), 4.0), layout="constrained")
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for ax, panel in zip(axes, panels, strict=True):
         lines = [index for index, curve in enumerate(experiment.curves) if curve.panel == panel]
         for place, index in enumerate(lines):
             _draw_curve(ax, experiment.curves[index], trials[index], place, experiment.log_x)
         ax.axhline(summaries[lines[0]].best, color="black", linestyle=":", linewidth=1, label="best possible")
-        ax.set(title=panel, xlabel="episodes")
+        ax.set(title=panel, xlabel="episode")
         ax.grid(alpha=0.3)
-        ax.legend(fontsize="small")
+        # where steps are logarithmic, the slow learners leave the middle free
+        ax.legend(fontsize="small", **({"loc": (0.48, 0.25)} if experiment.log_x else {}))
     axes[0].set_ylabel("greedy policy's return")
     figure.suptitle(f"{experiment.title} (mean and 95% band over {len(trials[0])} trials)", fontsize="medium")
     return figure
@@ -473,12 +476,11 @@ def _draw_curve(ax: Axes, curve: Curve, trials: Sequence[Trial], place: int, log
     ends = report_points(len(trials[0].returns) - 1)
     means = _window_means(_returns(trials), ends)
     low, high = _band(means)
-    x = ends if log_x else ends - 1
     style = "--" if curve.frozen else "-"
     colour = COLOURS[place % len(COLOURS)]
     width = max(1.0, 3.0 - place)  # of curves that coincide, the later ones are drawn inside the earlier
-    ax.plot(x, means.mean(axis=0), color=colour, linestyle=style, linewidth=width, label=curve.label)
-    ax.fill_between(x, low, high, color=colour, alpha=0.25, linewidth=0)
+    ax.plot(ends, means.mean(axis=0), color=colour, linestyle=style, linewidth=width, label=curve.label)
+    ax.fill_between(ends, low, high, color=colour, alpha=0.25, linewidth=0)
     if log_x:
         ax.set_xscale("log")
 
