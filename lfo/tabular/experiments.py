@@ -34,11 +34,14 @@ __all__ = [
     "Experiment",
     "Task",
     "Trial",
+    "greedy_path",
     "load_trial",
     "plan",
     "run_experiments",
     "run_trial",
+    "save_trial",
     "trial_path",
+    "write_text",
 ]
 
 EPISODES = 50_000
@@ -289,7 +292,8 @@ def run_experiments(
         trials: Trials of each curve; the published number if None.
         episodes: Episodes a trial.
         seed: Of everything; a trial's own seed is derived from it and the trial's number.
-        jobs: Processes. The results do not depend on it.
+        jobs: Processes. The results do not depend on it. More than one start fresh interpreters, so a script
+            that asks for them needs its ``if __name__ == "__main__":``.
         progress: Called with (trials finished, all trials), also at the start.
 
     Returns:

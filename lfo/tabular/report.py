@@ -9,14 +9,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lfo.tabular.experiments import (
     EPISODES,
@@ -25,46 +23,33 @@ from lfo.tabular.experiments import (
     Experiment,
     Task,
     Trial,
-    greedy_path,
     load_trial,
     trial_path,
     write_text,
 )
+from lfo.tabular.figures import curves_figure, save_figure, values_figure
 from lfo.tabular.grid import CAP, Grid, best_return, make_grid
+from lfo.tabular.statistics import (
+    LEARNED,
+    Array,
+    Estimate,
+    band,
+    episodes_to_learn,
+    estimate,
+    report_points,
+    window_means,
+)
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+__all__ = ["FINDINGS", "Finding", "Summary", "write_report"]
 
-__all__ = ["FINDINGS", "Estimate", "Finding", "Summary", "episodes_to_learn", "estimate", "write_report"]
-
-Array = NDArray[np.floating[Any]]
-RESAMPLES = 2000
-# A policy counts as learned once it has closed this share of the gap between never arriving and the optimum.
-LEARNED = 0.95
 # Two learners are alike, or one is not slowed down, if what they need differs by less than this share.
 ALIKE = 0.1
-COLOURS = ("#d62780", "#1b7f3b", "#2b5fd0", "#e08a00", "#666666")
 VERDICTS = {
     "agrees": "Agrees with the deck",
     "disagrees": "Does not agree with the deck",
     "undecided": "Undecided: the run was too short",
     "no claim": "Measured; the deck's text makes no claim",
 }
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over trials and its 95% bootstrap interval."""
-
-    mean: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        """Mean and interval, rounded to read."""
-        digits = 2 if max(abs(self.low), abs(self.high)) < 10 else 1 if abs(self.mean) < 1000 else 0
-        return f"{self.mean:,.{digits}f} [{self.low:,.{digits}f}, {self.high:,.{digits}f}]"
 
 
 @dataclass(frozen=True)
@@ -116,61 +101,9 @@ class Finding:
     text: str
 
 
-def estimate(values: Array) -> Estimate:
-    """Mean over trials with its bootstrap interval.
-
-    Args:
-        values: [trials].
-    """
-    low, high = _band(values[:, None])
-    return Estimate(float(values.mean()), float(low[0]), float(high[0]))
-
-
-def _band(values: Array) -> tuple[Array, Array]:
-    """95% percentile interval of the mean over the first axis: [trials, n] -> [n], [n]."""
-    trials = len(values)
-    rng = np.random.default_rng(0)
-    weights = rng.multinomial(trials, np.full(trials, 1 / trials), size=RESAMPLES) / trials
-    low, high = np.percentile(weights @ values, [2.5, 97.5], axis=0)
-    return low, high
-
-
 def _floor(grid: Grid) -> float:
     """The return of an episode that never reaches the goal."""
     return CAP * float(grid.reward[grid.start])
-
-
-def episodes_to_learn(returns: Array, floor: float, best: float) -> float:
-    """Episodes before the first evaluation from which on the policy counts as learned.
-
-    It counts if that evaluation and the average of the next ones reach a learned policy's return. The average
-    is over a 500th of the run (100 of the published 50,000 evaluations), so a policy that is good by chance
-    once does not count; nor does one that is lost again: inf if the last of them are below, too.
-
-    Args:
-        returns: [episodes + 1].
-        floor: Return of never arriving.
-        best: Best possible return.
-    """
-    window = max(1, len(returns) // 500)
-    sums = np.concatenate([[0.0], np.cumsum(returns, dtype=np.float64)])
-    means = (sums[window:] - sums[:-window]) / window
-    threshold = floor + LEARNED * (best - floor)
-    learned = (means >= threshold) & (returns[: len(means)] >= threshold)
-    return float(learned.argmax()) if learned.any() and means[-1] >= threshold else np.inf
-
-
-def report_points(episodes: int) -> NDArray[np.int64]:
-    """Ends of the windows the curves are averaged over: dense at first, then 250 equal ones."""
-    dense = np.geomspace(1, episodes + 1, 120)
-    even = np.linspace(0, episodes + 1, 251)[1:]
-    return np.unique(np.maximum(np.concatenate([dense, even]).astype(np.int64), 1))
-
-
-def _window_means(returns: Array, ends: NDArray[np.int64]) -> Array:
-    """Means of the evaluations since the previous end: [trials, episodes + 1] -> [trials, ends]."""
-    sums = np.cumsum(returns, axis=1, dtype=np.float64)[:, ends - 1]
-    return np.diff(sums, axis=1, prepend=0.0) / np.diff(ends, prepend=0)
 
 
 def write_report(directory: Path, tasks: Sequence[Task]) -> str:
@@ -198,8 +131,9 @@ def write_report(directory: Path, tasks: Sequence[Task]) -> str:
         summaries = [_summary(*pair) for pair in zip(experiment.curves, trials, strict=True)]
         finding = FINDINGS[name](summaries)
         _write_curves(directory / f"{name}.csv", experiment, trials)
-        _save(_curves_figure(experiment, trials, summaries), directory / f"{name}.png")
-        _save(_values_figure(experiment, trials), directory / f"{name}-values.png")
+        bests = [summary.best for summary in summaries]
+        save_figure(curves_figure(experiment, trials, bests), directory / f"{name}.png")
+        save_figure(values_figure(experiment, trials), directory / f"{name}-values.png")
         results[name] = _numbers(summaries, finding)
         paragraphs += _paragraph(name, experiment, summaries, finding)
     text = "\n".join(paragraphs)
@@ -426,11 +360,7 @@ FINDINGS: dict[str, Callable[[Sequence[Summary]], Finding]] = {
 }
 
 
-# ------------------------------------------------------------------------------------------ CSV and figures
-
-
-def _returns(trials: Sequence[Trial]) -> Array:
-    return np.stack([trial.returns for trial in trials])
+# ------------------------------------------------------------------------------------------ CSV
 
 
 def _write_curves(path: Path, experiment: Experiment, trials: Sequence[Sequence[Trial]]) -> None:
@@ -440,99 +370,10 @@ def _write_curves(path: Path, experiment: Experiment, trials: Sequence[Sequence[
     writer.writerow(["curve", "episodes", "evaluations", "trials", "mean", "low", "high"])
     for curve, mine in zip(experiment.curves, trials, strict=True):
         ends = report_points(len(mine[0].returns) - 1)
-        means = _window_means(_returns(mine), ends)
-        columns = (ends - 1, np.diff(ends, prepend=0), means.mean(axis=0), *_band(means))
+        means = window_means(np.stack([trial.returns for trial in mine]), ends)
+        columns = (ends - 1, np.diff(ends, prepend=0), means.mean(axis=0), *band(means))
         for episodes, evaluations, *numbers in zip(*columns, strict=True):
             writer.writerow(
                 [curve.name, episodes, evaluations, len(mine), *(f"{number:.4f}" for number in numbers)]
             )
     write_text(path, buffer.getvalue())
-
-
-def _curves_figure(
-    experiment: Experiment, trials: Sequence[Sequence[Trial]], summaries: Sequence[Summary]
-) -> Figure:
-    """Return against episodes, a panel each; the dashed line is the best possible return."""
-    from matplotlib.figure import Figure
-
-    panels = list(dict.fromkeys(curve.panel for curve in experiment.curves))
-    figure = Figure(figsize=(3.6 + 3.1 * len(panels), 4.0), layout="constrained")
-    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    for ax, panel in zip(axes, panels, strict=True):
-        lines = [index for index, curve in enumerate(experiment.curves) if curve.panel == panel]
-        for place, index in enumerate(lines):
-            _draw_curve(ax, experiment.curves[index], trials[index], place, experiment.log_x)
-        ax.axhline(summaries[lines[0]].best, color="black", linestyle=":", linewidth=1, label="best possible")
-        ax.set(title=panel, xlabel="episode")
-        ax.grid(alpha=0.3)
-        # where steps are logarithmic, the slow learners leave the middle free
-        ax.legend(fontsize="small", **({"loc": (0.48, 0.25)} if experiment.log_x else {}))
-    axes[0].set_ylabel("greedy policy's return")
-    figure.suptitle(f"{experiment.title} (mean and 95% band over {len(trials[0])} trials)", fontsize="medium")
-    return figure
-
-
-def _draw_curve(ax: Axes, curve: Curve, trials: Sequence[Trial], place: int, log_x: bool) -> None:
-    ends = report_points(len(trials[0].returns) - 1)
-    means = _window_means(_returns(trials), ends)
-    low, high = _band(means)
-    style = "--" if curve.frozen else "-"
-    colour = COLOURS[place % len(COLOURS)]
-    width = max(1.0, 3.0 - place)  # of curves that coincide, the later ones are drawn inside the earlier
-    ax.plot(ends, means.mean(axis=0), color=colour, linestyle=style, linewidth=width, label=curve.label)
-    ax.fill_between(ends, low, high, color=colour, alpha=0.25, linewidth=0)
-    if log_x:
-        ax.set_xscale("log")
-
-
-def _values_figure(experiment: Experiment, trials: Sequence[Sequence[Trial]]) -> Figure:
-    """Learned state values and the noise-free greedy path of the first trial, a panel a curve."""
-    from matplotlib.figure import Figure
-
-    rows = 1 if len(experiment.curves) < 4 else 2
-    columns = -(-len(experiment.curves) // rows)
-    figure = Figure(figsize=(2.9 * columns + 0.6, 3.1 * rows + 0.3), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for ax in axes:
-        ax.set_axis_off()
-    tables = [_value_table(curve, mine[0]) for curve, mine in zip(experiment.curves, trials, strict=True)]
-    limits = min(np.nanmin(table) for table in tables), max(np.nanmax(table) for table in tables)
-    for ax, table, curve, mine in zip(axes, tables, experiment.curves, trials, strict=False):
-        image = ax.imshow(table, cmap="viridis", vmin=limits[0], vmax=limits[1])
-        _draw_path(ax, curve, mine[0])
-    figure.colorbar(image, ax=axes, shrink=0.7, label="learned value of the state")
-    figure.suptitle("Learned values and greedy path without slips or wind, first trial", fontsize="medium")
-    return figure
-
-
-def _value_table(curve: Curve, trial: Trial) -> Array:
-    """Values laid out as the grid is, nan where an episode ends: [rows, columns]."""
-    grid = make_grid(**curve.grid)
-    return np.where(grid.terminal, np.nan, trial.values).reshape(-1, grid.width)
-
-
-def _draw_path(ax: Axes, curve: Curve, trial: Trial) -> None:
-    grid = make_grid(**curve.grid)
-    path = greedy_path(grid, trial.policy)
-    ax.plot(path[:, 1], path[:, 0], color="white", linewidth=2, marker="o", markersize=3)
-    marker: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 8, "zorder": 3}
-    box = {"boxstyle": "circle,pad=0.2", "facecolor": "white", "linewidth": 0}
-    ax.text(path[0, 1], path[0, 0], "S", bbox=box, **marker)
-    ax.text(grid.width - 1, grid.width - 1, "G", **marker)
-    if len(grid.moves) > grid.width**2:
-        ax.text((grid.width - 1) / 2, grid.width, "cliff", **marker)
-    believed, true = trial.start_value, trial.true_start_value
-    ax.set_title(f"{curve.name}\nstart: believed {believed:.2f}, true {true:.2f}", fontsize="small")
-
-
-def _save(figure: Figure, path: Path) -> None:
-    """Write a PNG of at most 256 colours, whole or not at all."""
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=100)
-    buffer.seek(0)
-    temporary = path.with_name(path.name + ".tmp")
-    with Image.open(buffer) as image:
-        image.convert("RGB").quantize(256).save(temporary, format="png", optimize=True)
-    os.replace(temporary, path)
