@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import warnings
 from importlib import metadata as packages
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,8 @@ def save(
     The file appears whole or not at all: it is written beside its place and renamed.
 
     Args:
-        data: what to write; ``env_id``, ``random_frac``, ``policy``, ``seed`` and the further attributes of its
-            metadata become attributes of the file.
+        data: what to write; ``env_id``, ``random_frac``, ``policy``, ``seed`` and the further attributes of
+            its metadata become attributes of the file.
         path: where to.
         actions: [N, A] actions to keep beside the transitions; none are written otherwise.
         overwrite: replace an existing file.
@@ -63,11 +64,14 @@ def save(
         _write(Path(temporary), columns, _attributes(data))
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
-    except OSError as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise data_error(
-            path, "output", expected="a place to write to", found=error.strerror or " ".join(str(error).split()),
+            path,
+            "output",
+            expected="a place to write to",
+            found=getattr(error, "strerror", None) or " ".join(str(error).split()),
             remedy="check that the folder exists, is yours and has room",
-        ) from error  # fmt: skip
+        ) from error
     finally:
         if temporary is not None and os.path.exists(temporary):
             os.unlink(temporary)
@@ -119,15 +123,18 @@ def export_minari(
         )
         for a, b in zip(starts, starts + lengths, strict=True)
     ]
+    zero = np.zeros(kept.shape[1], np.float32)
     try:
-        minari.create_dataset_from_buffers(
-            dataset_id,
-            buffers,
-            observation_space=Box(-np.inf, np.inf, (data.state_dim,), np.float32),
-            action_space=Box(np.float32(low), np.float32(high), kept.shape[1:], np.float32),
-            algorithm_name=data.metadata.policy,
-            description=f"Recorded in {data.metadata.env_id or 'an unnamed environment'}",
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that no author is named
+            minari.create_dataset_from_buffers(
+                dataset_id,
+                buffers,
+                observation_space=Box(-np.inf, np.inf, (data.state_dim,), np.float32),
+                action_space=Box(np.asarray(low, np.float32) + zero, np.asarray(high, np.float32) + zero),
+                algorithm_name=data.metadata.policy,
+                description=f"Recorded in {data.metadata.env_id or 'an unnamed environment'}",
+            )
     except ValueError as error:
         raise LfoError(f"minari:{dataset_id}: cannot be created: {' '.join(str(error).split())}") from error
 
