@@ -1,1 +1,30 @@
-"""The tabular QSS experiments."""
+"""The tabular QSS experiments: Q(s, s') against Q(s, a) on an 11×11 grid (Edwards et al. 2020).
+
+Importing this package registers the environment ``lfo/GridWorld-v0``, as Gymnasium's own plugins do, so
+``gymnasium.make("lfo.tabular:lfo/GridWorld-v0")`` needs no import at all. The learners need the extra
+``tabular`` (numba); nothing here imports it before they run.
+"""
+
+from lfo.tabular.env import ENV_ID, GridWorldEnv, register
+from lfo.tabular.experiments import EXPERIMENTS, Curve, Experiment, Trial, run_experiments, run_trial
+from lfo.tabular.grid import Grid, best_return, make_grid, value_iteration
+from lfo.tabular.report import write_report
+
+__all__ = [
+    "ENV_ID",
+    "EXPERIMENTS",
+    "Curve",
+    "Experiment",
+    "Grid",
+    "GridWorldEnv",
+    "Trial",
+    "best_return",
+    "make_grid",
+    "register",
+    "run_experiments",
+    "run_trial",
+    "value_iteration",
+    "write_report",
+]
+
+register()

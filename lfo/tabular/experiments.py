@@ -1,0 +1,398 @@
+"""The published experiments as data, and the trials that they consist of.
+
+A trial is one learner on one grid with one seed. Trials are independent of each other, of their order and of
+how many processes run them; each is stored in its own file as soon as it is finished, so a run that was
+killed goes on with those that are missing. All curves of an experiment share the seeds of their trials, so
+differences between them are paired.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import threading
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lfo.datasets.errors import data_error
+from lfo.tabular.grid import Grid, coordinates, make_grid, policy_return, policy_value
+
+__all__ = [
+    "EPISODES",
+    "EXPERIMENTS",
+    "Curve",
+    "Experiment",
+    "Task",
+    "Trial",
+    "greedy_path",
+    "load_trial",
+    "plan",
+    "run_experiments",
+    "run_trial",
+    "save_trial",
+    "trial_path",
+    "write_text",
+]
+
+EPISODES = 50_000
+REVERSED = (3, 2, 1, 0)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line of a figure: a learner on a grid."""
+
+    label: str
+    learner: Literal["qss", "qsa"]
+    grid: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of :func:`~lfo.tabular.grid.make_grid`."""
+    learned_inverse: bool = False
+    """I(s, s') is learned from the actions seen, not given (QSS only)."""
+    transferred: bool = False
+    """Q is first learned for as many episodes with actions (0, 1, 2, 3); I then starts anew."""
+    frozen: bool = False
+    """Q stays as it was transferred: I alone is learned."""
+    panel: str = ""
+    """The part of the figure the line is drawn in."""
+
+    @property
+    def name(self) -> str:
+        """What the curve is called where its panel is not seen."""
+        return f"{self.label}, {self.panel}" if self.panel else self.label
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One figure."""
+
+    title: str
+    trials: int
+    """Published number of trials."""
+    curves: tuple[Curve, ...]
+    log_x: bool = False
+    """Draw episodes on a logarithmic axis: what matters happens in the first few."""
+
+
+def _slips() -> tuple[Curve, ...]:
+    return tuple(
+        Curve(name, learner, {"slip": slip}, panel=f"{slip:.0%} slips")
+        for slip in (0.25, 0.5, 0.75)
+        for name, learner in _LEARNERS
+    )
+
+
+def _redundant() -> tuple[Curve, ...]:
+    return tuple(
+        Curve(f"{4 * copies} actions", learner, {"redundancy": copies}, learner == "qss", panel=name)
+        for name, learner in _LEARNERS
+        for copies in (1, 10, 100)
+    )
+
+
+_LEARNERS: tuple[tuple[str, Literal["qss", "qsa"]], ...] = (("QSS", "qss"), ("QSA", "qsa"))
+_PERMUTED = {"permutation": REVERSED}
+
+EXPERIMENTS: dict[str, Experiment] = {
+    "equivalence": Experiment(
+        "QSS and QSA in a deterministic grid, N and I given",
+        trials=50,
+        curves=(Curve("QSS", "qss"), Curve("QSA", "qsa")),
+    ),
+    "stochastic": Experiment("Actions replaced by random ones, N and I given", trials=10, curves=_slips()),
+    "cliff": Experiment(
+        "The windy cliff, N and I given",
+        trials=10,
+        curves=(Curve("QSS", "qss", {"windy_cliff": True}), Curve("QSA", "qsa", {"windy_cliff": True})),
+    ),
+    "redundant": Experiment("4, 40 and 400 actions, I learned", trials=50, curves=_redundant()),
+    "permuted": Experiment(
+        "Transfer to reversed actions, I learned",
+        trials=50,
+        curves=(
+            Curve("QSS, transferred", "qss", _PERMUTED, learned_inverse=True, transferred=True),
+            Curve("QSS, transferred, Q frozen", "qss", _PERMUTED, True, transferred=True, frozen=True),
+            Curve("QSS, from scratch", "qss", _PERMUTED, learned_inverse=True),
+            Curve("QSA, transferred", "qsa", _PERMUTED, transferred=True),
+            Curve("QSA, from scratch", "qsa", _PERMUTED),
+        ),
+        log_x=True,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What is kept of one trial."""
+
+    returns: NDArray[np.float32]
+    """[episodes + 1]: greedy return before each episode and after the last (mean of 10 where dynamics are
+    random)."""
+    values: NDArray[np.float64]
+    """[S]: learned value of each state: max over N(s) of Q(s, s'), or max over a of Q(s, a)."""
+    policy: NDArray[np.float64]
+    """[S, 4]: the final greedy policy, as probabilities of directions."""
+    start_value: float
+    """What the learner believes the start is worth: its entry of ``values``."""
+    true_start_value: float
+    """What the final greedy policy is worth there: its discounted value, exact."""
+    policy_return: float
+    """The final greedy policy's expected undiscounted return, exact."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One trial to run: which, how long, from which seed."""
+
+    experiment: str
+    curve: int
+    trial: int
+    episodes: int
+    seed: int
+
+
+def run_trial(task: Task) -> Trial:
+    """Learn, evaluating the greedy policy before each episode.
+
+    Raises:
+        LfoError: numba is not installed.
+    """
+    curve = EXPERIMENTS[task.experiment].curves[task.curve]
+    grid = make_grid(**curve.grid)
+    returns, values, policy = (_run_qss if curve.learner == "qss" else _run_qsa)(curve, grid, task)
+    return Trial(
+        returns=returns.astype(np.float32),
+        values=values,
+        policy=policy,
+        start_value=float(values[grid.start]),
+        true_start_value=float(policy_value(grid, policy, _gamma())[grid.start]),
+        policy_return=policy_return(grid, policy),
+    )
+
+
+def _gamma() -> float:
+    from lfo.tabular.learners import Settings
+
+    return Settings().gamma
+
+
+def _generators(task: Task, phase: int) -> tuple[np.random.Generator, np.random.Generator]:
+    """Streams of acting and of evaluating; phase 1 is what is learned before a transfer."""
+    streams = np.random.SeedSequence(task.seed, spawn_key=(task.trial, phase)).spawn(2)
+    return np.random.default_rng(streams[0]), np.random.default_rng(streams[1])
+
+
+Learned = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+
+
+def _run_qss(curve: Curve, grid: Grid, task: Task) -> Learned:
+    """Returns, state values and policy of QSS."""
+    from lfo.tabular import learners
+
+    settings = learners.Settings()
+    learned = curve.learned_inverse
+    new_inverse = learners.unknown_inverse if learned else learners.given_inverse
+    table = learners.qss_table(grid, settings, new_inverse(grid))
+    if curve.transferred:
+        original = make_grid()
+        table = learners.qss_table(original, settings, new_inverse(original))
+        learners.learn_qss(original, table, settings, task.episodes, *_generators(task, 1), True, learned)
+        table = learners.QssTable(table.q, new_inverse(grid))
+    returns = learners.learn_qss(
+        grid, table, settings, task.episodes, *_generators(task, 0), not curve.frozen, learned
+    )
+    values = np.take_along_axis(table.q, grid.moves, axis=1).max(axis=1)
+    return returns, values, learners.qss_policy(grid, table)
+
+
+def _run_qsa(curve: Curve, grid: Grid, task: Task) -> Learned:
+    """Returns, state values and policy of Q-learning."""
+    from lfo.tabular import learners
+
+    settings = learners.Settings()
+    table = learners.qsa_table(grid, settings)
+    if curve.transferred:
+        learners.learn_qsa(make_grid(), table, settings, task.episodes, *_generators(task, 1))
+    returns = learners.learn_qsa(grid, table, settings, task.episodes, *_generators(task, 0))
+    return returns, table.q.max(axis=1), learners.qsa_policy(grid, table)
+
+
+def trial_path(directory: Path, task: Task) -> Path:
+    """Where a trial is stored: DIRECTORY/trials/EXPERIMENT/CURVE-TRIAL.npz."""
+    return directory / "trials" / task.experiment / f"{task.curve}-{task.trial:03}.npz"
+
+
+def save_trial(path: Path, trial: Trial) -> None:
+    """Write a trial to a temporary file and rename it, so that a stored trial is a whole one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    with open(temporary, "wb") as file:
+        np.savez_compressed(file, **asdict(trial))
+    os.replace(temporary, path)
+
+
+def load_trial(path: Path, task: Task) -> Trial:
+    """Read a stored trial.
+
+    Raises:
+        LfoError: The file is damaged or not of this task.
+    """
+    remedy = "delete the file and run again with --resume"
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in Trial.__dataclass_fields__}
+    except (KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise data_error(path, "trial", expected="a stored trial", found=str(error), remedy=remedy) from error
+    if arrays["returns"].shape != (task.episodes + 1,) or not np.isfinite(arrays["returns"]).all():
+        raise data_error(
+            path,
+            "returns",
+            expected=f"{task.episodes + 1} finite numbers",
+            found=f"shape {arrays['returns'].shape}",
+            remedy=remedy,
+        )
+    numbers = {name: float(arrays[name]) for name in ("start_value", "true_start_value", "policy_return")}
+    return Trial(arrays["returns"], arrays["values"], arrays["policy"], **numbers)
+
+
+def plan(names: Iterable[str], trials: int | None, episodes: int, seed: int) -> list[Task]:
+    """All trials of the named experiments, the published number of each unless ``trials`` says otherwise."""
+    return [
+        Task(name, curve, trial, episodes, seed)
+        for name in names
+        for curve in range(len(EXPERIMENTS[name].curves))
+        for trial in range(trials or EXPERIMENTS[name].trials)
+    ]
+
+
+def run_experiments(
+    directory: Path,
+    names: Sequence[str],
+    *,
+    trials: int | None = None,
+    episodes: int = EPISODES,
+    seed: int = 0,
+    jobs: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Task]:
+    """Run the trials that are not stored in ``directory`` yet, in ``jobs`` processes.
+
+    Args:
+        directory: Where trials are stored; made if need be.
+        names: Keys of :data:`EXPERIMENTS`.
+        trials: Trials of each curve; the published number if None.
+        episodes: Episodes a trial.
+        seed: Of everything; a trial's own seed is derived from it and the trial's number.
+        jobs: Processes. The results do not depend on it. More than one start fresh interpreters, so a script
+            that asks for them needs its ``if __name__ == "__main__":``.
+        progress: Called with (trials finished, all trials), also at the start.
+
+    Returns:
+        All tasks of the run, stored now.
+
+    Raises:
+        LfoError: numba is not installed, or the directory holds trials of another seed or length.
+    """
+    import lfo.tabular.learners  # noqa: F401  (numba missing is said here, not in a worker)
+
+    _claim(directory, {"seed": seed, "episodes": episodes})
+    tasks = plan(names, trials, episodes, seed)
+    missing = [task for task in tasks if not trial_path(directory, task).exists()]
+    done = len(tasks) - len(missing)
+    report = progress or (lambda finished, total: None)
+    report(done, len(tasks))
+    for _ in _finished(directory, missing, min(jobs, len(missing))):
+        done += 1
+        report(done, len(tasks))
+    return tasks
+
+
+def _claim(directory: Path, settings: dict[str, int]) -> None:
+    """Note the settings that all trials of a directory share; refuse a directory with others."""
+    path = directory / "run.json"
+    if path.exists():
+        found = _read_settings(path)
+        if found != settings:
+            raise data_error(
+                path,
+                "settings",
+                expected=str(settings),
+                found=str(found),
+                remedy="resume with the same, or overwrite",
+            )
+        return
+    directory.mkdir(parents=True, exist_ok=True)
+    write_text(path, json.dumps(settings) + "\n")
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        return {"seed": settings["seed"], "episodes": settings["episodes"]}
+    except (ValueError, TypeError, KeyError) as error:
+        raise data_error(
+            path, "settings", expected="seed and episodes", found=repr(error), remedy="overwrite the folder"
+        ) from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file whole or not at all."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def _store(directory: Path, task: Task) -> None:
+    save_trial(trial_path(directory, task), run_trial(task))
+
+
+def _finished(directory: Path, tasks: list[Task], jobs: int) -> Iterable[None]:
+    """Run tasks, yielding as each is stored."""
+    if jobs <= 1:
+        for task in tasks:
+            _store(directory, task)
+            yield
+        return
+    # Fresh processes: a forked one would inherit the locks of our threads.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_worker) as pool:
+        try:
+            for future in as_completed([pool.submit(_store, directory, task) for task in tasks]):
+                future.result()
+                yield
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)  # the trials under way are finished and stored
+            raise
+
+
+def _worker() -> None:
+    """Leave Ctrl-C to the parent, and end with it even if it is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        parent = multiprocessing.parent_process()
+        assert parent is not None
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def greedy_path(grid: Grid, policy: NDArray[np.float64]) -> NDArray[np.float32]:
+    """(row, column) of the states that a policy visits from the start where nothing slips: [steps + 1, 2]."""
+    path = [grid.start]
+    while not grid.terminal[path[-1]]:
+        state = int(grid.moves[path[-1], policy[path[-1]].argmax()])
+        if state in path:
+            break
+        path.append(state)
+    return coordinates(grid, np.asarray(path))

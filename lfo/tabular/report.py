@@ -1,0 +1,379 @@
+"""What the experiments found: curves as CSV, figures, and a paragraph each whose every word was measured.
+
+An average is a mean over trials; its band is the 95% percentile interval of a bootstrap over trials, as in
+the published figures. A difference between two curves is bootstrapped over pairs of trials of the same seed.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lfo.tabular.experiments import (
+    EPISODES,
+    EXPERIMENTS,
+    Curve,
+    Experiment,
+    Task,
+    Trial,
+    load_trial,
+    trial_path,
+    write_text,
+)
+from lfo.tabular.figures import curves_figure, save_figure, values_figure
+from lfo.tabular.grid import CAP, Grid, best_return, make_grid
+from lfo.tabular.statistics import (
+    LEARNED,
+    Array,
+    Estimate,
+    band,
+    episodes_to_learn,
+    estimate,
+    report_points,
+    window_means,
+)
+
+__all__ = ["FINDINGS", "Finding", "Summary", "write_report"]
+
+# Two learners are alike, or one is not slowed down, if what they need differs by less than this share.
+ALIKE = 0.1
+VERDICTS = {
+    "agrees": "Agrees with the deck",
+    "disagrees": "Does not agree with the deck",
+    "undecided": "Undecided: the run was too short",
+    "no claim": "Measured; the deck's text makes no claim",
+}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One curve in numbers; the arrays have an entry a trial."""
+
+    name: str
+    grid: Grid
+    best: float
+    """The best expected return there is, by dynamic programming."""
+    learned_at: Array
+    """Episodes until the policy counts as learned; inf if it never did."""
+    final: Array
+    """Exact expected return of the last greedy policy."""
+    predicted: Array
+    """What the learner believes the start is worth, discounted."""
+    true: Array
+    """What its last greedy policy is worth there, discounted, exact."""
+    episodes: int
+
+    @property
+    def score(self) -> Array:
+        """Share of the gap between never arriving (0) and the optimum (1) that the last policy closes."""
+        return (self.final - _floor(self.grid)) / (self.best - _floor(self.grid))
+
+    @property
+    def all_learned(self) -> bool:
+        """Whether every trial learned."""
+        return bool(np.isfinite(self.learned_at).all())
+
+    def speed(self) -> str:
+        """Episodes to learn, in words."""
+        learned = np.isfinite(self.learned_at).sum()
+        if learned == 0:
+            return f"not within {self.episodes:,} episodes"
+        if not self.all_learned:
+            return f"in {learned} of {len(self.learned_at)} trials within {self.episodes:,} episodes"
+        return f"after {estimate(self.learned_at)} episodes"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What an experiment showed."""
+
+    verdict: str
+    """A key of :data:`VERDICTS`: whether it agrees with the slide deck."""
+    criterion: str
+    """What was measured to decide it."""
+    text: str
+
+
+def _floor(grid: Grid) -> float:
+    """The return of an episode that never reaches the goal."""
+    return CAP * float(grid.reward[grid.start])
+
+
+def write_report(directory: Path, tasks: Sequence[Task]) -> str:
+    """Write the curves (CSV), figures, ``results.json`` and ``findings.md`` of the trials in a directory.
+
+    Args:
+        directory: Where :func:`~lfo.tabular.experiments.run_experiments` stored them.
+        tasks: What it returned.
+
+    Returns:
+        The text of ``findings.md``.
+
+    Raises:
+        LfoError: A stored trial is damaged.
+    """
+    paragraphs = ["# Tabular QSS: findings", ""]
+    results: dict[str, Any] = {}
+    for name in dict.fromkeys(task.experiment for task in tasks):
+        experiment = EXPERIMENTS[name]
+        mine = [task for task in tasks if task.experiment == name]
+        trials = [
+            [load_trial(trial_path(directory, task), task) for task in mine if task.curve == curve]
+            for curve in range(len(experiment.curves))
+        ]
+        summaries = [_summary(*pair) for pair in zip(experiment.curves, trials, strict=True)]
+        finding = FINDINGS[name](summaries)
+        _write_curves(directory / f"{name}.csv", experiment, trials)
+        bests = [summary.best for summary in summaries]
+        save_figure(curves_figure(experiment, trials, bests), directory / f"{name}.png")
+        save_figure(values_figure(experiment, trials), directory / f"{name}-values.png")
+        results[name] = _numbers(summaries, finding)
+        paragraphs += _paragraph(name, experiment, summaries, finding)
+    text = "\n".join(paragraphs)
+    write_text(directory / "results.json", json.dumps(results, indent=1) + "\n")
+    write_text(directory / "findings.md", text)
+    return text
+
+
+def _summary(curve: Curve, trials: Sequence[Trial]) -> Summary:
+    grid = make_grid(**curve.grid)
+    best = best_return(grid)
+    return Summary(
+        name=curve.name,
+        grid=grid,
+        best=best,
+        learned_at=np.array([episodes_to_learn(trial.returns, _floor(grid), best) for trial in trials]),
+        final=np.array([trial.policy_return for trial in trials]),
+        predicted=np.array([trial.start_value for trial in trials]),
+        true=np.array([trial.true_start_value for trial in trials]),
+        episodes=len(trials[0].returns) - 1,
+    )
+
+
+def _numbers(summaries: Sequence[Summary], finding: Finding) -> dict[str, Any]:
+    curves = {
+        summary.name: {
+            "best_return": summary.best,
+            "final_return": asdict(estimate(summary.final)),
+            "episodes_to_learn": [None if np.isinf(at) else at for at in summary.learned_at],
+            "start_value_predicted": asdict(estimate(summary.predicted)),
+            "start_value_true": asdict(estimate(summary.true)),
+        }
+        for summary in summaries
+    }
+    return {
+        "verdict": finding.verdict,
+        "criterion": finding.criterion,
+        "text": finding.text,
+        "curves": curves,
+    }
+
+
+def _paragraph(
+    name: str, experiment: Experiment, summaries: Sequence[Summary], finding: Finding
+) -> list[str]:
+    trials, episodes = len(summaries[0].final), summaries[0].episodes
+    lines = [f"## {name}: {experiment.title}", ""]
+    if trials < experiment.trials or episodes < EPISODES:
+        lines += [f"Smaller than published ({experiment.trials} trials of {EPISODES:,} episodes).", ""]
+    lines += [
+        f"{trials} trials of {episodes:,} episodes; mean and 95% interval over trials. "
+        f"**{VERDICTS[finding.verdict]}.** {finding.text}",
+        "",
+        f"*Criterion:* {finding.criterion}",
+        "",
+        "| curve | learned | last policy's return (best possible) | start: believed | start: true |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {s.name} | {s.speed()} | {estimate(s.final)} ({s.best:.1f}) | {estimate(s.predicted)} "
+        f"| {estimate(s.true)} |"
+        for s in summaries
+    ]
+    return [*lines, "", f"![{experiment.title}]({name}.png)", "", f"![Values]({name}-values.png)", ""]
+
+
+# ---------------------------------------------------------------------------------------------- findings
+
+
+def _agrees(measured: bool) -> str:
+    return "agrees" if measured else "disagrees"
+
+
+def _relative_difference(a: Array, b: Array) -> Estimate:
+    """(a − b) / mean(b), paired."""
+    return estimate((a - b) / b.mean())
+
+
+def _within(value: Estimate, tolerance: float) -> bool:
+    return -tolerance <= value.low and value.high <= tolerance
+
+
+def _percent(value: Estimate) -> str:
+    return f"{value.mean:+.1%} [{value.low:+.1%}, {value.high:+.1%}]"
+
+
+def _equivalence(curves: Sequence[Summary]) -> Finding:
+    qss, qsa = curves
+    criterion = (
+        "every trial of both ends with the best return, and the paired difference in episodes to learn lies, "
+        f"with its whole interval, within ±{ALIKE:.0%}."
+    )
+    text = f"QSS learned {qss.speed()}, QSA {qsa.speed()}"
+    if not (qss.all_learned and qsa.all_learned):
+        return Finding("undecided", criterion, f"{text}: too few episodes to compare.")
+    difference = _relative_difference(qss.learned_at, qsa.learned_at)
+    reached = bool(np.allclose(qss.final, qss.best) and np.allclose(qsa.final, qsa.best))
+    alike = _within(difference, ALIKE)
+    end = (
+        f"in all trials both end with the best return, {qss.best:.0f}"
+        if reached
+        else "not all trials end optimal"
+    )
+    said = "the two learn alike" if alike else "the two do not learn alike"
+    return Finding(
+        _agrees(alike and reached), criterion, f"{text}; QSS − QSA = {_percent(difference)}: {said}; {end}."
+    )
+
+
+def _stochastic(curves: Sequence[Summary]) -> Finding:
+    criterion = (
+        "none of the deck's, whose slides show curves but state no outcome. QSS is said to hold where its "
+        f"last policy closes at least {LEARNED:.0%} of the gap between never arriving and the optimum."
+    )
+    sentences = []
+    for qss, qsa in zip(curves[::2], curves[1::2], strict=True):
+        slips = qss.name.split(", ")[1]
+        score, difference = estimate(qss.score), estimate(qss.final - qsa.final)
+        holds = "holds" if score.low >= LEARNED else "breaks" if score.high < LEARNED else "is on the edge"
+        sentences.append(
+            f"At {slips} QSS {holds}: its last policy returns {estimate(qss.final)} of the {qss.best:.1f} "
+            f"that is possible, {_compared(difference)} ({difference}); it learned {qss.speed()}, "
+            f"QSA {qsa.speed()}. {_optimism(qss, qsa)}"
+        )
+    return Finding("no claim", criterion, " ".join(sentences))
+
+
+def _compared(difference: Estimate) -> str:
+    if difference.high < 0:
+        return "less than QSA's"
+    return "more than QSA's" if difference.low > 0 else "no different from QSA's"
+
+
+def _optimism(qss: Summary, qsa: Summary) -> str:
+    """How far each learner's value of the start is from what its policy is worth."""
+    errors = estimate(qss.predicted - qss.true), estimate(qsa.predicted - qsa.true)
+    said = "over-optimistic" if errors[0].low > max(errors[1].high, 0) else "no more optimistic than QSA"
+    return (
+        f"QSS is {said} about the start: it believes {qss.predicted.mean():.2f} of a policy worth "
+        f"{qss.true.mean():.2f}; QSA {qsa.predicted.mean():.2f} of one worth {qsa.true.mean():.2f}."
+    )
+
+
+def _cliff(curves: Sequence[Summary]) -> Finding:
+    qss, qsa = curves
+    criterion = (
+        "the intervals of believed minus true value of the start and of the difference in return exclude 0, "
+        "QSS believing more and reaching less."
+    )
+    if not qsa.all_learned:
+        return Finding("undecided", criterion, f"QSA learned {qsa.speed()}: too few episodes to compare.")
+    gap = estimate(qss.final - qsa.final)
+    optimism = estimate(qss.predicted - qss.true)
+    agrees = gap.high < 0 and optimism.low > 0 and optimism.low > estimate(qsa.predicted - qsa.true).high
+    text = (
+        f"The last QSS policy reaches the goal with probability {estimate(qss.final)}, QSA's with "
+        f"{estimate(qsa.final)}; {qsa.best:.2f} is possible. {_optimism(qss, qsa)}"
+    )
+    return Finding(_agrees(agrees), criterion, text)
+
+
+def _redundant(curves: Sequence[Summary]) -> Finding:
+    qss, qsa = curves[:3], curves[3:]
+    criterion = (
+        f"QSS needs the same number of episodes with 40 and 400 actions as with 4, within ±{ALIKE:.0%} and "
+        "with the whole interval; QSA needs more, or does not learn."
+    )
+    text = "; ".join(
+        f"{name} learned with 4 actions {three[0].speed()}, with 40 {three[1].speed()}, "
+        f"with 400 {three[2].speed()}"
+        for name, three in (("QSS", qss), ("QSA", qsa))
+    )
+    if not (qss[0].all_learned and qsa[0].all_learned):
+        return Finding("undecided", criterion, f"{text}: too few episodes to compare.")
+    alike, said = _not_slowed(qss)
+    slower = all(_slower(more, qsa[0]) for more in qsa[1:])
+    qsa_said = "QSA slows down" if slower else "QSA does not slow down with every repetition"
+    return Finding(_agrees(alike and slower), criterion, f"{text}. {said}; {qsa_said}.")
+
+
+def _not_slowed(three: Sequence[Summary]) -> tuple[bool, str]:
+    """Whether 40 and 400 actions need as many episodes as 4, and that in words."""
+    if not all(summary.all_learned for summary in three):
+        return False, "QSS slows down"
+    changes = [_relative_difference(more.learned_at, three[0].learned_at) for more in three[1:]]
+    alike = all(_within(change, ALIKE) for change in changes)
+    said = f"{_percent(changes[0])} with 40, {_percent(changes[1])} with 400 actions"
+    return alike, f"QSS {'does not slow down' if alike else 'changes its speed'}: {said}"
+
+
+def _slower(more: Summary, few: Summary) -> bool:
+    """Whether learning takes longer, by more than chance; never learning is longer."""
+    difference = np.where(np.isfinite(more.learned_at), more.learned_at, more.episodes + 1) - few.learned_at
+    return estimate(difference).low > 0
+
+
+def _permuted(curves: Sequence[Summary]) -> Finding:
+    transferred, frozen, scratch, qsa_transferred, qsa_scratch = curves
+    criterion = (
+        "with Q transferred and frozen, learning I alone, every trial ends with a learned policy; with Q "
+        "transferred QSS needs, paired, fewer episodes than from scratch and than QSA transferred."
+    )
+    text = (
+        f"On the reversed actions transferred QSS learned {transferred.speed()}, {frozen.speed()} with Q "
+        f"frozen, so that I alone was learned; from scratch {scratch.speed()}. Transferred QSA learned "
+        f"{qsa_transferred.speed()}, from scratch {qsa_scratch.speed()}."
+    )
+    if not scratch.all_learned:
+        return Finding("undecided", criterion, f"{text} Too few episodes to compare.")
+    only_inverse = frozen.all_learned and bool((frozen.score >= LEARNED).all())
+    faster = transferred.all_learned and all(
+        _slower(other, transferred) for other in (scratch, qsa_transferred)
+    )
+    said = "Only I has to be relearned." if only_inverse else "I alone does not suffice."
+    return Finding(_agrees(only_inverse and faster), criterion, f"{text} {said}")
+
+
+FINDINGS: dict[str, Callable[[Sequence[Summary]], Finding]] = {
+    "equivalence": _equivalence,
+    "stochastic": _stochastic,
+    "cliff": _cliff,
+    "redundant": _redundant,
+    "permuted": _permuted,
+}
+
+
+# ------------------------------------------------------------------------------------------ CSV
+
+
+def _write_curves(path: Path, experiment: Experiment, trials: Sequence[Sequence[Trial]]) -> None:
+    """CSV: curve, episodes (learned before the window's last evaluation), mean, low, high over trials."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["curve", "episodes", "evaluations", "trials", "mean", "low", "high"])
+    for curve, mine in zip(experiment.curves, trials, strict=True):
+        ends = report_points(len(mine[0].returns) - 1)
+        means = window_means(np.stack([trial.returns for trial in mine]), ends)
+        columns = (ends - 1, np.diff(ends, prepend=0), means.mean(axis=0), *band(means))
+        for episodes, evaluations, *numbers in zip(*columns, strict=True):
+            writer.writerow(
+                [curve.name, episodes, evaluations, len(mine), *(f"{number:.4f}" for number in numbers)]
+            )
+    write_text(path, buffer.getvalue())
