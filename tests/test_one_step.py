@@ -73,7 +73,8 @@ class Reference:
         r = data.rewards.astype(np.float64)
         self.y_low = min(r.min(), r.min() / (1 - config.gamma))
         self.y_high = max(r.max(), r.max() / (1 - config.gamma))
-        names = ("critic1", "critic2", "predictor", "model")
+        names = ("critic1", "critic2", "predictor", "model", "baseline")
+        self.sigma = torch.ones(())
         self.w = {name: [p.requires_grad_() for p in weights(getattr(agent, name), member)] for name in names}
         targets = ("target_critic1", "target_critic2", "target_predictor")
         self.t = {name: weights(getattr(agent, name), member) for name in targets}
@@ -86,7 +87,10 @@ class Reference:
     def q(self, w: list[Tensor], x: Tensor, d: Tensor) -> Tensor:
         return mlp(w, torch.cat([x, x + d * self.ratio], -1))[:, 0]
 
-    def f(self, w: list[Tensor], x: Tensor, q: Tensor) -> Tensor:
+    def f(self, w: list[Tensor], x: Tensor, q: Tensor, clip: bool = True) -> Tensor:
+        if self.c.relative_value:
+            q = (q - mlp(self.w["baseline"], x)[:, 0].detach()) / self.sigma
+            q = q.clip(-3, 0) if clip else q
         return self.squash(mlp(w, torch.cat([x, q[:, None]], -1)))
 
     def norm(self, e: Tensor) -> Tensor:
@@ -111,15 +115,20 @@ class Reference:
         w["critic1"], w["critic2"] = critics[:6], critics[6:]
         # 2. forward model
         q = self.q(t["target_critic1"], self.x, self.delta)
-        model_loss = self.norm(self.f(w["model"], self.x, q) - self.delta)
+        if c.relative_value:
+            u = q - mlp(w["baseline"], self.x)[:, 0]
+            baseline_loss = (torch.where(u < 0, 1 - c.expectile, c.expectile) * u**2).mean()
+            w["baseline"] = adam_first_step(w["baseline"], baseline_loss)
+            self.sigma = u.detach().square().mean().sqrt()
+        model_loss = self.norm(self.f(w["model"], self.x, q, clip=False) - self.delta)
         w["model"] = adam_first_step(w["model"], model_loss)
         # 3. τ and the targets
         tau = self.squash(mlp(w["predictor"], self.x))
         cycle = self.f(w["model"], self.x, self.q(w["critic1"], self.x, tau))
         value = self.q(w["critic1"], self.x, cycle)
-        scale = 1 / value.detach().abs().mean() if c.scale_value else 1.0
         error = self.norm(tau - cycle)
-        w["predictor"] = adam_first_step(w["predictor"], c.cycle_weight * error - scale * value.mean())
+        loss = c.cycle_weight * error - value.mean() / (self.sigma if c.relative_value else 1.0)
+        w["predictor"] = adam_first_step(w["predictor"], loss)
         for name in ("critic1", "critic2", "predictor"):
             t[f"target_{name}"] = [
                 old + c.polyak * (new.detach() - old)
@@ -134,7 +143,7 @@ PAPER = replace(D3GConfig.paper(), hidden=16, batch_size=B)
 ALONE = {
     f"only {name}": replace(PAPER, **{name: value})
     for name, value in asdict(SMALL).items()
-    if value != getattr(PAPER, name)
+    if value != getattr(PAPER, name) and name != "act_on_cycle"  # which changes no update
 }
 
 
