@@ -30,11 +30,11 @@ measurements.
   states of the data and never to a state that is imagined for a value nothing reached. τ's value term is
   in units of σ, so that the cycle keeps its hold on τ while Q grows to r/(1−γ).
 - ``clip_targets``: targets stay in the interval that discounted sums of the data's rewards can reach.
-- ``act_on_cycle``: the policy aims for C(s, τ(s)), a next state like the data's, instead of τ(s).
-- ``polyak`` 0.02 instead of 0.005: a target that follows four times as fast carries values over the 1/(1−γ)
-  steps that matter within 50,000 updates; the published runs had 1,000,000.
-- ``cycle_weight`` 0.1 instead of 1, in the units of ``relative_value``; with z clipped, a strong pull towards
-  value does no harm.
+- ``candidates``: the policy aims for the best, by min_i Q_θi(s, ·), of C(s, τ(s)) and the next states
+  f(s, z) for z spread over [−3, 3]: τ(s) = argmax Q(s, s') over the next states that f knows, found by
+  looking instead of by τ's gradient. One candidate is τ(s) alone (C(s, τ(s)) with ``act_on_cycle``).
+- ``polyak`` 0.01 instead of 0.005: a target that follows faster carries values over the 1/(1−γ) steps that
+  matter within 50,000 updates; the published runs had 1,000,000.
 """
 
 from __future__ import annotations
@@ -66,9 +66,9 @@ class D3GConfig:
     batch_size: int = 256  # transitions a step and member
     learning_rate: float = 3e-4  # Adam, all networks
     gamma: float = 0.99  # discount
-    polyak: float = 0.02  # share of the online weights that enters the targets [0.005]
+    polyak: float = 0.01  # share of the online weights that enters the targets [0.005]
     predictor_every: int = 2  # steps between updates of τ and of the targets
-    cycle_weight: float = 0.1  # β, weight of the cycle error in τ's loss [1]
+    cycle_weight: float = 1.0  # β, weight of the cycle error in τ's loss
     # departures from the paper, see the module's docstring
     stop_at_timeouts: bool = False  # [True]
     standardise: bool = True  # [False]
@@ -76,20 +76,20 @@ class D3GConfig:
     relative_value: bool = True  # [False]
     expectile: float = 0.9  # κ of V_χ, with relative_value
     clip_targets: bool = True  # [False]
-    act_on_cycle: bool = True  # [False]
+    candidates: int = 32  # next states to choose the aim from [1: τ(s) itself]
+    act_on_cycle: bool = False  # with one candidate: aim for C(s, τ(s)) instead of τ(s)
 
     @classmethod
     def paper(cls) -> D3GConfig:
         """The published algorithm: every departure off."""
         return cls(
             polyak=0.005,
-            cycle_weight=1.0,
             stop_at_timeouts=True,
             standardise=False,
             bound_deltas=False,
             relative_value=False,
             clip_targets=False,
-            act_on_cycle=False,
+            candidates=1,
         )
 
 
@@ -150,8 +150,10 @@ class D3G(Learner):
         self.register_buffer("predictor_metrics", torch.zeros(2, len(seeds)))
         self.to(device)
 
-        self.critics = [*self.critic1.parameters(), *self.critic2.parameters()]
-        self.online: list[Tensor] = [*self.critics, *self.predictor.parameters()]
+        critics = [*self.critic1.parameters(), *self.critic2.parameters()]
+        predictor = list(self.predictor.parameters())
+        baseline = list(self.baseline.parameters()) if config.relative_value else []
+        self.online: list[Tensor] = [*critics, *predictor]
         self.targets: list[Tensor] = [
             *self.target_critic1.parameters(),
             *self.target_critic2.parameters(),
@@ -159,10 +161,9 @@ class D3G(Learner):
         ]
         for parameter in self.targets:
             parameter.requires_grad_(False)
-        self.critic_optimiser = adam(self.critics, config.learning_rate)
-        self.model_optimiser = adam(self.model.parameters(), config.learning_rate)
-        self.baseline_optimiser = adam(self.baseline.parameters(), config.learning_rate)
-        self.predictor_optimiser = adam(self.predictor.parameters(), config.learning_rate)
+        rate = config.learning_rate
+        self.value_optimiser = adam([*critics, *baseline, *self.model.parameters()], rate)
+        self.predictor_optimiser = adam(predictor, rate)
 
     @classmethod
     def fit(cls, data: Transitions, **settings: Any) -> D3G:
@@ -184,9 +185,12 @@ class D3G(Learner):
         """g(s) = τ(s) − s [M, B, S]."""
         return self._bound(predictor(states))
 
-    def cycle(self, critic: MLP, states: Tensor, deltas: Tensor) -> Tensor:
-        """C(s, s + Δ) − s = h_φ(s, Q(s, s + Δ)) [M, B, S]."""
-        return self._forward_model(states, self.value(critic, states, deltas))
+    def cycle(self, critic: MLP, states: Tensor, deltas: Tensor, baseline: Tensor | None = None) -> Tensor:
+        """C(s, s + Δ) − s = h_φ(s, Q(s, s + Δ)) [M, B, S]; ``baseline`` is V_χ(s) where it is known already."""
+        if baseline is None and self.config.relative_value:
+            with torch.no_grad():
+                baseline = self.baseline(states)
+        return self._forward_model(states, self.value(critic, states, deltas), baseline)
 
     def update(self, batch: Batch) -> dict[str, Tensor]:
         """One gradient step of every member (ALGORITHM box of the paper); metrics are [M], on the device."""
@@ -205,20 +209,20 @@ class D3G(Learner):
         q1 = self.value(self.critic1, states, deltas)
         q2 = self.value(self.critic2, states, deltas)
         critic_loss = ((q1 - y).square() + (q2 - y).square()).mean(dim=(1, 2))
-        descend(self.critic_optimiser, critic_loss)
 
         # Forward model: L_φ = ‖h_φ(s, Q_θ'1(s, s')) − (s' − s)‖², the value detached
         with torch.no_grad():
             q = self.value(self.target_critic1, states, deltas)
-        if config.relative_value:
-            self._fit_baseline(states, q)
-        model_loss = self._norm(self._forward_model(states, q, clip=False) - deltas)
-        descend(self.model_optimiser, model_loss)
+        baseline_loss, baseline = self._baseline_loss(states, q)
+        model_loss = self._norm(self._forward_model(states, q, baseline, clip=False) - deltas)
+
+        # None of these losses depends on another's parameters: one step for all is a step for each
+        descend(self.value_optimiser, critic_loss + baseline_loss + model_loss)
 
         if self.updates % config.predictor_every == 0:
             # τ: L_ψ = −Q_θ1(s, C(s, τ_ψ(s))) + β‖τ_ψ(s) − C(s, τ_ψ(s))‖², through Q and f into ψ only
             proposed = self.predict(self.predictor, states)
-            reached = self.cycle(self.critic1, states, proposed)
+            reached = self.cycle(self.critic1, states, proposed, baseline)
             values = self.value(self.critic1, states, reached)
             unit = self.spread[:, 0, 0] if config.relative_value else 1.0
             cycle_error = self._norm(proposed - reached)
@@ -242,7 +246,7 @@ class D3G(Learner):
 
     @torch.no_grad()
     def aim(self, states: Tensor) -> Tensor:
-        """The next state to aim for, τ(s), or C(s, τ(s)) with ``act_on_cycle``: raw states [M, B, S] to raw."""
+        """The next state to aim for (see ``candidates``), raw states [M, B, S] to raw states."""
         return self.units.raw_after(states, self._aim_delta(self.units.states(states)))
 
     @torch.no_grad()
@@ -257,24 +261,43 @@ class D3G(Learner):
 
     def _aim_delta(self, states: Tensor) -> Tensor:
         delta = self.predict(self.predictor, states)
+        if self.config.candidates > 1 and self.config.relative_value:
+            return self._best(states, self.cycle(self.critic1, states, delta))
         return self.cycle(self.critic1, states, delta) if self.config.act_on_cycle else delta
 
-    def _forward_model(self, states: Tensor, q: Tensor, *, clip: bool = True) -> Tensor:
-        """h_φ(s, q), or h_φ(s, z) with ``relative_value``; fitting takes z as it comes, all else clips it."""
-        if self.config.relative_value:
-            with torch.no_grad():
-                baseline = self.baseline(states)
+    def _best(self, states: Tensor, reached: Tensor) -> Tensor:
+        """Of C(s, τ(s)) and f(s, z), z from −3 to 3, the difference of greatest min_i Q_θi [M, B, S]."""
+        members, batch, size = states.shape
+        others = self.config.candidates - 1
+        z = torch.linspace(_LOWEST_Z, -_LOWEST_Z, others, device=states.device)
+        repeated = states.repeat_interleave(others, dim=1)
+        levels = z.repeat(batch).view(1, -1, 1).expand(members, -1, -1)
+        offered = self._bound(self.model(torch.cat([repeated, levels], dim=-1)))
+        deltas = torch.cat([reached[:, :, None], offered.view(members, batch, others, size)], dim=2)
+        flat = deltas.flatten(1, 2)
+        starts = states.repeat_interleave(others + 1, dim=1)
+        q = torch.minimum(self.value(self.critic1, starts, flat), self.value(self.critic2, starts, flat))
+        best = q.view(members, batch, others + 1).argmax(dim=2)
+        return deltas.gather(2, best[:, :, None, None].expand(-1, -1, 1, size))[:, :, 0]
+
+    def _forward_model(
+        self, states: Tensor, q: Tensor, baseline: Tensor | None, *, clip: bool = True
+    ) -> Tensor:
+        """h_φ(s, q), or h_φ(s, z) with a baseline V_χ(s); fitting takes z as it comes, all else clips it."""
+        if baseline is not None:
             q = (q - baseline) / self.spread
             q = q.clamp(_LOWEST_Z, 0.0) if clip else q
         return self._bound(self.model(torch.cat([states, q], dim=-1)))
 
-    def _fit_baseline(self, states: Tensor, q: Tensor) -> None:
-        """V_χ: L_χ = |κ − 1(u<0)| u², u = Q_θ'1(s, s') − V_χ(s); σ follows the root mean square of u."""
-        errors = q - self.baseline(states)
-        descend(self.baseline_optimiser, expectile_loss(errors, self.config.expectile).mean(dim=(1, 2)))
-        with torch.no_grad():
-            rms = errors.square().mean(dim=1, keepdim=True).sqrt().clamp(min=1e-6)
-            self.spread.lerp_(rms, max(0.005, 1 / (self.updates + 1)))
+    def _baseline_loss(self, states: Tensor, q: Tensor) -> tuple[Tensor, Tensor | None]:
+        """L_χ = |κ − 1(u<0)| u², u = Q_θ'1(s, s') − V_χ(s), and V_χ(s) itself; σ follows the RMS of u."""
+        if not self.config.relative_value:
+            return q.new_zeros(()), None
+        baseline = self.baseline(states)
+        errors = q - baseline
+        rms = errors.detach().square().mean(dim=1, keepdim=True).sqrt().clamp(min=1e-6)
+        self.spread.lerp_(rms, max(0.005, 1 / (self.updates + 1)))
+        return expectile_loss(errors, self.config.expectile).mean(dim=(1, 2)), baseline.detach()
 
     def _bound(self, outputs: Tensor) -> Tensor:
         """Keep predicted differences where the data's are, and at zero where the data never move."""

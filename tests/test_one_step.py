@@ -77,6 +77,7 @@ class Reference:
         self.sigma = torch.ones(())
         self.w = {name: [p.requires_grad_() for p in weights(getattr(agent, name), member)] for name in names}
         targets = ("target_critic1", "target_critic2", "target_predictor")
+        self.old_baseline = weights(agent.baseline, member)  # all of a step sees V_χ before its update
         self.t = {name: weights(getattr(agent, name), member) for name in targets}
 
     def squash(self, h: Tensor) -> Tensor:
@@ -89,7 +90,7 @@ class Reference:
 
     def f(self, w: list[Tensor], x: Tensor, q: Tensor, clip: bool = True) -> Tensor:
         if self.c.relative_value:
-            q = (q - mlp(self.w["baseline"], x)[:, 0].detach()) / self.sigma
+            q = (q - mlp(self.old_baseline, x)[:, 0].detach()) / self.sigma
             q = q.clip(-3, 0) if clip else q
         return self.squash(mlp(w, torch.cat([x, q[:, None]], -1)))
 
@@ -143,7 +144,7 @@ PAPER = replace(D3GConfig.paper(), hidden=16, batch_size=B)
 ALONE = {
     f"only {name}": replace(PAPER, **{name: value})
     for name, value in asdict(SMALL).items()
-    if value != getattr(PAPER, name) and name != "act_on_cycle"  # which changes no update
+    if value != getattr(PAPER, name) and name != "candidates"  # which changes no update
 }
 
 
