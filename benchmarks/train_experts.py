@@ -4,15 +4,14 @@
     python benchmarks/train_experts.py Reacher-v5
 
 One thread, seed 0; about 4 and 20 minutes on a CPU core. Every 10,000 steps the actor is measured over 100
-episodes that are used for this selection alone; the best of these actors is kept (the last among equals), and the
-return in the file's metadata is that of the kept actor over 100 other episodes.
+episodes that are used for this selection alone; the best of these actors is kept (the last among equals).
+The return in the file's metadata is that of the kept actor over 100 other episodes.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +21,7 @@ import torch
 from stable_baselines3 import TD3
 from stable_baselines3.common.noise import NormalActionNoise
 
-from lfo.datasets.envs import make_env
-from lfo.datasets.policies import MLPPolicy, load_policy
+from lfo.datasets.policies import MLPPolicy, from_sb3
 from lfo.evaluation import Evaluation, evaluate_policy
 
 EVERY, EPISODES = 10_000, 100
@@ -50,15 +48,6 @@ def measure(policy: MLPPolicy, env_id: str, seed: int) -> Evaluation:
     return evaluate_policy(lambda obs: policy.act(obs), env_id, episodes=EPISODES, seed=seed)
 
 
-def actor(model: TD3, env_id: str) -> MLPPolicy:
-    """The model's actor, read by the package's own reader."""
-    with tempfile.TemporaryDirectory() as folder:
-        model.save(f"{folder}/model.zip")
-        policy = load_policy(f"{folder}/model.zip", make_env(env_id), trust_pickle=True)
-    assert isinstance(policy, MLPPolicy)
-    return policy
-
-
 def train(env_id: str, recipe: Recipe) -> MLPPolicy:
     torch.set_num_threads(1)
     env = gym.make(env_id)
@@ -72,10 +61,10 @@ def train(env_id: str, recipe: Recipe) -> MLPPolicy:
         action_noise=NormalActionNoise(0 * actions, recipe.noise * actions),
         policy_kwargs={"net_arch": [64, 64]},
     )
-    best, best_return = actor(model, env_id), -np.inf
+    best, best_return = from_sb3(model, "TD3", name=env_id), -np.inf
     for step in range(EVERY, recipe.steps + 1, EVERY):
         model.learn(EVERY, reset_num_timesteps=False)
-        policy = actor(model, env_id)
+        policy = from_sb3(model, "TD3", name=env_id)
         result = measure(policy, env_id, SELECTION_SEED)
         print(f"step {step}: {result}", file=sys.stderr, flush=True)
         if result.mean >= best_return:

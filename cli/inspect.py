@@ -16,8 +16,8 @@ _DIMENSIONS = 40  # that the table shows; --json has all
 def command(dataset: str, as_json: bool) -> None:
     """Say what is in DATASET: episodes, returns, flags, ranges, warnings.
 
-    DATASET is an HDF5 file in D4RL's layout or an .npz file, both told by their content, minari:ID for a data set in
-    Minari's local store, or d4rl:NAME for a file in D4RL's cache folder.
+    DATASET is an HDF5 file in D4RL's layout or an .npz file, both told by their content, minari:ID for a
+    data set in Minari's local store, or d4rl:NAME for a file in D4RL's cache folder.
 
     \b
     d3g-lfo inspect d.h5

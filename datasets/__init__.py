@@ -5,13 +5,14 @@ from lfo.datasets.errors import LfoError
 from lfo.datasets.readers import READERS, load, load_with_actions
 from lfo.datasets.summary import summarize
 from lfo.datasets.transitions import Metadata, Transitions, file_sha256
-from lfo.datasets.writer import export_minari, save
+from lfo.datasets.writer import check_output, export_minari, save
 
 __all__ = [
     "READERS",
     "LfoError",
     "Metadata",
     "Transitions",
+    "check_output",
     "export_minari",
     "file_sha256",
     "load",

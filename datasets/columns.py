@@ -1,11 +1,12 @@
 """From the columns of a flat file to :class:`Transitions`: the rules all readers share.
 
-A reader finds the columns; :func:`read_columns` checks and converts them; :func:`to_transitions` works out the
-episodes. Rows are handled by whole arrays, block by block, never one by one.
+A reader finds the columns; :func:`read_columns` checks and converts them; :func:`to_transitions` works out
+the episodes. Rows are handled by whole arrays, block by block, never one by one.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -23,12 +24,12 @@ __all__ = ["COLUMNS", "Columns", "read_columns", "refuse_if_larger_than_memory",
 Float32 = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 
-_BLOCK = 1 << 16  # values converted at a time
+_BLOCK = 1 << 18  # values converted at a time
 
 
 @dataclass
 class Columns:
-    """N rows in the flat layout. Whoever makes one gives its arrays away: they may be overwritten."""
+    """N rows in the flat layout."""
 
     observations: Float32
     """[N, S] state before the step."""
@@ -68,9 +69,12 @@ def read_columns(found: Mapping[str, Any], metadata: Metadata, with_actions: boo
             )
     if "terminals" not in found and "timeouts" not in found:
         raise data_error(
-            where, "terminals, timeouts", expected="at least one of the two", found=_names(found),
-            remedy="add `terminals` (bool, true where the world ended) and `timeouts` (bool, true where the record did)",
-        )  # fmt: skip
+            where,
+            "terminals, timeouts",
+            expected="at least one of the two",
+            found=_names(found),
+            remedy="add `terminals` (true where the world ended) and `timeouts` (true where the record did)",
+        )
     used = {
         name: column
         for name, column in found.items()
@@ -92,51 +96,80 @@ def read_columns(found: Mapping[str, Any], metadata: Metadata, with_actions: boo
 def to_transitions(columns: Columns) -> tuple[Transitions, Float32 | None]:
     """Work out the episodes of the columns; give back the transitions and, where they were read, the actions.
 
-    An episode ends where a flag is set and at the last row. Where both flags are set, the terminal wins. Without
-    ``next_observations`` an episode's last row has no s' and is dropped; the row before it then ends the record.
+    An episode ends where a flag is set and at the last row. Where both flags are set, the terminal wins.
+    Without ``next_observations`` an episode's last row has no s' and is dropped; the row before it then ends
+    the record.
 
     Raises:
         LfoError: no transition is left.
     """
-    n = len(columns.observations)
-    terminals = np.zeros(n, bool) if columns.terminals is None else columns.terminals
-    truncated = np.zeros(n, bool) if columns.timeouts is None else columns.timeouts & ~terminals
     notes = suspicions.in_flags(columns.terminals, columns.timeouts)
-    states, next_states, actions, metadata = (
-        columns.observations, columns.next_observations, columns.actions, columns.metadata,
-    )  # fmt: skip
-    rewards = columns.rewards
-    if next_states is None:
-        kept, truncated = _rows_with_successor(terminals, truncated)
-        if len(kept) == 0:
-            raise data_error(
-                metadata.source, "observations", expected="at least 1 row followed by one of the same episode",
-                found=f"{n} rows, {int((terminals | truncated).sum())} of them flagged as an episode's end",
-                remedy="add `next_observations`, or check that the flags are not inverted",
-            )  # fmt: skip
-        states, next_states = _pairs(states, kept)
+    unset = np.zeros(len(columns.observations), dtype=bool)
+    terminals = unset if columns.terminals is None else columns.terminals
+    truncated = unset if columns.timeouts is None else columns.timeouts & ~terminals
+    if columns.next_observations is None:
         notes += suspicions.in_dropped_rows(terminals)
-        metadata = replace(
-            metadata, dropped=n - len(kept),
-            dropped_reason="the last row of an episode has no next state, as there is no `next_observations`",
-        )  # fmt: skip
-        rewards, terminals, truncated = rewards[kept], terminals[kept], truncated[kept]
-        actions = None if actions is None else actions[kept]
-    data = Transitions(states, next_states, rewards, terminals, truncated, metadata)
+        columns, terminals, truncated = _next_rows_as_successors(columns, terminals, truncated)
+        assert columns.next_observations is not None
+    else:
+        notes += suspicions.in_chain(columns.observations, columns.next_observations, terminals | truncated)
+        notes += suspicions.in_resets(columns.observations, columns.next_observations, terminals)
+    data = Transitions(
+        columns.observations,
+        columns.next_observations,
+        columns.rewards,
+        terminals,
+        truncated,
+        columns.metadata,
+        known_finite=True,
+    )
     notes += suspicions.in_transitions(data)
-    if actions is not None and columns.action_bounds is not None:
-        notes += suspicions.in_actions(actions, *columns.action_bounds)
-    object.__setattr__(data, "metadata", replace(metadata, warnings=metadata.warnings + tuple(notes)))
-    return data, actions
+    if columns.actions is not None and columns.action_bounds is not None:
+        notes += suspicions.in_actions(columns.actions, *columns.action_bounds)
+    metadata = replace(columns.metadata, warnings=columns.metadata.warnings + tuple(notes))
+    return replace(data, metadata=metadata, known_finite=True), columns.actions
+
+
+def _next_rows_as_successors(
+    columns: Columns, terminals: Bools, truncated: Bools
+) -> tuple[Columns, Bools, Bools]:
+    """Take s' from the next row, drop the rows that have none, and move each cut to the row before it."""
+    has_next = ~(terminals | truncated)
+    has_next[-1] = False
+    cut = np.zeros_like(has_next)
+    cut[:-1] = (terminals | truncated)[1:] & has_next[:-1]
+    kept = np.flatnonzero(has_next)
+    n, source = len(has_next), columns.metadata.source
+    if len(kept) == 0:
+        raise data_error(
+            source,
+            "observations",
+            expected="at least 1 row followed by one of the same episode",
+            found=f"{n} rows, {int((terminals | truncated).sum())} of them flagged as an episode's end",
+            remedy="add `next_observations`, or check that the flags are not inverted",
+        )
+    shorter = replace(
+        columns,
+        observations=columns.observations.take(kept, axis=0),
+        next_observations=columns.observations.take(kept + 1, axis=0),
+        rewards=columns.rewards.take(kept),
+        actions=None if columns.actions is None else columns.actions.take(kept, axis=0),
+        metadata=replace(
+            columns.metadata,
+            dropped=n - len(kept),
+            dropped_reason="the last row of an episode has no next state, as there is no `next_observations`",
+        ),
+    )
+    return shorter, terminals.take(kept), cut.take(kept)
 
 
 def refuse_if_larger_than_memory(where: str, size: int) -> None:
-    """Raise LfoError if ``size`` bytes are more than this machine has: a damaged or hostile header, mostly."""
+    """Raise LfoError if ``size`` bytes are more than this machine has: mostly a damaged or hostile header."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 1 << 40
     if size > memory:
         raise LfoError(
-            f"{where}: size: expected at most the {memory / 2**30:.1f} GiB of memory here, found {size / 2**30:.1f} GiB "
-            "declared; check that the file is not damaged, or split it"
+            f"{where}: size: expected at most the {memory / 2**30:.1f} GiB of memory here, "
+            f"found {size / 2**30:.1f} GiB declared; check that the file is not damaged, or split it"
         )
 
 
@@ -171,21 +204,30 @@ def _check_declarations(where: str, columns: Mapping[str, Any]) -> None:
     n, dim = columns["observations"].shape
     if n == 0 or dim == 0:
         raise data_error(
-            where, "observations", expected="at least 1 row of at least 1 number", found=f"shape [{n}, {dim}]",
+            where,
+            "observations",
+            expected="at least 1 row of at least 1 number",
+            found=f"shape [{n}, {dim}]",
             remedy="check that the recording wrote something",
-        )  # fmt: skip
+        )
     for name, column in columns.items():
         if column.shape[0] != n:
             raise data_error(
-                where, name, expected=f"{n} rows, as observations has", found=f"{column.shape[0]}",
+                where,
+                name,
+                expected=f"{n} rows, as observations has",
+                found=f"{column.shape[0]}",
                 remedy="store all columns with one row a step",
-            )  # fmt: skip
+            )
     if "next_observations" in columns and columns["next_observations"].shape[1] != dim:
         raise data_error(
-            where, "next_observations", expected=f"shape [{n}, {dim}], as observations has",
-            found=f"{list(columns['next_observations'].shape)}", remedy="store both with the same dimensions",
-        )  # fmt: skip
-    refuse_if_larger_than_memory(where, sum(4 * int(np.prod(column.shape)) for column in columns.values()))
+            where,
+            "next_observations",
+            expected=f"shape [{n}, {dim}], as observations has",
+            found=f"{list(columns['next_observations'].shape)}",
+            remedy="store both with the same dimensions",
+        )
+    refuse_if_larger_than_memory(where, sum(4 * math.prod(column.shape) for column in columns.values()))
 
 
 def _check_type(where: str, name: str, column: Any) -> None:
@@ -199,10 +241,12 @@ def _check_type(where: str, name: str, column: Any) -> None:
         "V": "records",
     }
     raise data_error(
-        where, name, expected="booleans or 0 and 1" if name in _FLAGS else "real numbers",
+        where,
+        name,
+        expected="booleans or 0 and 1" if name in _FLAGS else "real numbers",
         found=f"{kinds.get(column.dtype.kind, 'type')} ({column.dtype})",
         remedy=f"store it as {'bool' if name in _FLAGS else 'float32'}",
-    )  # fmt: skip
+    )
 
 
 def _check_rank(where: str, name: str, column: Any) -> None:
@@ -219,31 +263,35 @@ def _check_rank(where: str, name: str, column: Any) -> None:
     elif len(shape) == 1:
         remedy = "reshape it to [N, 1] if a state is a single number"
     raise data_error(
-        where, name, expected={1: "shape [N] or [N, 1]", 2: "shape [N, dimensions]"}[rank], found=f"{list(shape)}",
+        where,
+        name,
+        expected={1: "shape [N] or [N, 1]", 2: "shape [N, dimensions]"}[rank],
+        found=f"{list(shape)}",
         remedy=remedy,
-    )  # fmt: skip
+    )
 
 
 def _converted(where: str, name: str, column: Any) -> Any:
-    """The column as a float32 or bool array of its rank, checked value by value while it is in the cache."""
+    """The column as a float32 or bool array of its rank, every value checked."""
     out = np.empty(column.shape, dtype=bool if name in _FLAGS else np.float32)
-    for start in range(0, len(out), step := _rows_per_block(column)):
-        rows = np.s_[start : start + step]
-        if column.dtype == out.dtype and hasattr(column, "read_direct"):
-            column.read_direct(out, rows, rows)
-        elif name in _FLAGS:
-            out[rows] = _as_bool(where, name, column[rows], start)
-        else:
-            with np.errstate(over="ignore"):
-                out[rows] = column[rows]
-        if name not in _FLAGS:
-            _check_finite(where, name, column, out, rows)
+    if column.dtype == out.dtype and hasattr(column, "read_direct"):
+        column.read_direct(out)  # HDF5 writes straight into place
+    else:
+        for start in range(0, len(out), step := _rows_per_block(column)):
+            rows = np.s_[start : start + step]
+            if name in _FLAGS:
+                out[rows] = _as_bool(where, name, column[rows], start)
+            else:
+                with np.errstate(over="ignore"):
+                    out[rows] = column[rows]
+    if name not in _FLAGS:
+        _check_finite(where, name, column, out)
     return out.reshape(-1) if _RANKS[name] == 1 else out
 
 
 def _rows_per_block(column: Any) -> int:
     """Rows to read at a time: about a block, and whole chunks, so that none is decompressed twice."""
-    rows = max(1, _BLOCK // max(1, int(np.prod(column.shape[1:]))))
+    rows = max(1, _BLOCK // max(1, math.prod(column.shape[1:])))
     chunk = (getattr(column, "chunks", None) or (1,))[0]
     return int(-(-rows // chunk) * chunk)
 
@@ -253,47 +301,29 @@ def _as_bool(where: str, name: str, values: NDArray[Any], start: int) -> Bools:
     wrong = np.flatnonzero(flags & (values != 1))
     if len(wrong):
         raise data_error(
-            where, name, expected="only 0 and 1", found=f"{values.flat[wrong[0]]} in row {start + wrong[0]}",
+            where,
+            name,
+            expected="only 0 and 1",
+            found=f"{values.flat[wrong[0]]} in row {start + wrong[0]}",
             remedy="store it as bool, true where an episode ends",
-        )  # fmt: skip
+        )
     return flags
 
 
-def _check_finite(where: str, name: str, column: Any, out: Float32, rows: slice) -> None:
-    bad = first_non_finite(out[rows])
+def _check_finite(where: str, name: str, column: Any, out: Float32) -> None:
+    bad = first_non_finite(out)
     if bad is None:
         return
-    row, dim = divmod(bad, max(1, out[rows].size // len(out[rows])))
-    row += rows.start
+    row, dim = divmod(bad, max(1, out.size // len(out)))
     value = np.asarray(column[row]).reshape(-1)[dim]
     place = f"in row {row}" + (f", dimension {dim}" if _RANKS[name] == 2 else "")
     large = bool(np.isfinite(value))
     raise data_error(
-        where, name, expected="numbers within float32's range" if large else "finite numbers", found=f"{value} {place}",
-        remedy="rescale the column" if large else "remove the broken rows, together with the rest of their episode",
-    )  # fmt: skip
-
-
-def _rows_with_successor(terminals: Bools, truncated: Bools) -> tuple[NDArray[np.intp], Bools]:
-    """Rows whose next row is of the same episode, and ``truncated`` with every cut moved onto the last of them."""
-    ends = terminals | truncated
-    has_next = ~ends
-    has_next[-1] = False
-    cut = np.zeros_like(ends)
-    cut[:-1] = ends[1:] & has_next[:-1]
-    return np.flatnonzero(has_next), cut
-
-
-def _pairs(states: Float32, kept: NDArray[np.intp]) -> tuple[Float32, Float32]:
-    """[M, S] states and next states of the rows ``kept``; the first are moved up within their own array.
-
-    Rising ``kept[k] >= k`` makes that safe: a block is written only after every row it covers was read.
-    """
-    next_states = np.empty((len(kept), states.shape[1]), dtype=np.float32)
-    step = max(1, _BLOCK // states.shape[1])
-    for start in range(0, len(kept), step):
-        rows = kept[start : start + step]
-        stop = start + len(rows)
-        np.take(states, rows + 1, axis=0, out=next_states[start:stop], mode="clip")
-        states[start:stop] = states[rows]
-    return states[: len(kept)], next_states
+        where,
+        name,
+        expected="numbers within float32's range" if large else "finite numbers",
+        found=f"{value} {place}",
+        remedy="rescale the column"
+        if large
+        else "remove the broken rows, together with the rest of their episode",
+    )

@@ -1,4 +1,4 @@
-"""``d4rl:NAME``: a file in the folder where the d4rl package keeps its downloads, and D4RL's reference scores.
+"""``d4rl:NAME``: a file in the folder where the d4rl package keeps its downloads; D4RL's reference scores.
 
 The package itself is not needed, nor can it be imported next to a current Gymnasium. File names follow the
 download addresses in its ``d4rl/infos.py``; nothing is ever downloaded here.
@@ -40,9 +40,9 @@ REF_SCORES: dict[str, tuple[float, float]] = {
     "door": (-56.512833, 2880.5693087298737),
     "kitchen": (0.0, 4.0),
 }
-"""Task to mean return of (a uniform random policy, an expert): D4RL's table (J. Fu et al., "D4RL: Datasets for Deep
-Data-Driven Reinforcement Learning", arXiv:2004.07219; values of ``REF_MIN_SCORE`` and ``REF_MAX_SCORE`` in
-Farama-Foundation/D4RL ``d4rl/infos.py``)."""
+"""Task to mean return of (a uniform random policy, an expert): D4RL's table (J. Fu et al.,
+"D4RL: Datasets for Deep Data-Driven Reinforcement Learning", arXiv:2004.07219; ``REF_MIN_SCORE`` and
+``REF_MAX_SCORE`` in Farama-Foundation/D4RL ``d4rl/infos.py``)."""
 
 _ANTMAZE = {
     "umaze": "u-maze_noisy_multistart_False_multigoal_False",
@@ -107,7 +107,7 @@ def read(source: str, with_actions: bool = False) -> Columns:
     """The columns of the D4RL data set named ``source``, such as ``hopper-medium-v2``.
 
     Raises:
-        LfoError: a name D4RL does not have, a file that is not in the cache folder, or one that is not as it should be.
+        LfoError: a name D4RL does not have, a file that is not there, or one that is not as it should be.
     """
     path = _file(source)
     columns = hdf5.read(str(path), with_actions)
@@ -116,7 +116,7 @@ def read(source: str, with_actions: bool = False) -> Columns:
 
 
 def reference_scores(name: str) -> tuple[float, float] | None:
-    """(Random, expert) reference returns for a D4RL name such as ``hopper-medium-v2``; None if D4RL has none."""
+    """(Random, expert) returns for a D4RL name such as ``hopper-medium-v2``; None if D4RL has none."""
     tasks = [task for task in REF_SCORES if name.startswith(f"{task}-")]
     return REF_SCORES[max(tasks, key=len)] if tasks else None
 
@@ -138,8 +138,8 @@ def normalized_return(name: str, returns: float | NDArray[np.floating]) -> float
     scores = reference_scores(name)
     if scores is None:
         raise LfoError(
-            f"d4rl:{name}: reference scores: expected a task of D4RL ({', '.join(REF_SCORES)}), found {name}; "
-            "compare raw returns instead"
+            f"d4rl:{name}: reference scores: expected a task of D4RL ({', '.join(REF_SCORES)}), "
+            f"found {name}; compare raw returns instead"
         )
     low, high = scores
     return 100 * (returns - low) / (high - low)
@@ -156,13 +156,19 @@ def _file(name: str) -> Path:
     folder = Path(os.environ.get("D4RL_DATASET_DIR", Path.home() / ".d4rl" / "datasets"))
     if name not in FILES:
         raise data_error(
-            f"d4rl:{name}", "name", expected="a name of D4RL's such as hopper-medium-v2", found=repr(name),
+            f"d4rl:{name}",
+            "name",
+            expected="a name of D4RL's such as hopper-medium-v2",
+            found=repr(name),
             remedy=f"check the spelling, or give the path of the file, if it is in {folder}",
-        )  # fmt: skip
+        )
     path = folder / FILES[name]
     if not path.is_file():
         raise data_error(
-            f"d4rl:{name}", "file", expected=f"the file {path}", found="nothing there",
+            f"d4rl:{name}",
+            "file",
+            expected=f"the file {path}",
+            found="nothing there",
             remedy="download it with the d4rl package, or set D4RL_DATASET_DIR to the folder that holds it",
-        )  # fmt: skip
+        )
     return path

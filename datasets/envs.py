@@ -88,7 +88,8 @@ def require_state_dim(env: Env, expected: int, *, of: str) -> None:
     if {found, expected} == {10, 11} and env_id.startswith("Reacher"):
         hint = "Reacher has 11 observations up to v4 and 10 in v5: use the version that the data came from"
     raise LfoError(
-        f"environment {env_id}: expected observations of length {expected}, as {of} takes, found {found}; {hint}"
+        f"environment {env_id}: expected observations of length {expected}, as {of} takes, "
+        f"found {found}; {hint}"
     )
 
 
@@ -114,7 +115,7 @@ def _unknown(env_id: str) -> str:
     suggestion = (
         f"did you mean {' or '.join(sorted(close, reverse=True)[:3])}?"
         if close
-        else ("`gymnasium.pprint_registry()` lists the known ones")
+        else "`gymnasium.pprint_registry()` lists the known ones"
     )
     return f"unknown environment {env_id!r}; {suggestion}"
 

@@ -1,13 +1,14 @@
 """HDF5 in D4RL's flat layout: this project's own files and everybody's D4RL files.
 
 One data set a column at the file's root: ``observations``, ``rewards``, ``terminals`` and/or ``timeouts``,
-``next_observations`` and ``actions`` if there are any. Whatever else is there (``infos/``, ``metadata/``) is ignored.
-Only data that lies in the file itself is read: links, virtual data sets and external storage could name any file
-of the machine that reads it.
+``next_observations`` and ``actions`` if there are any. Whatever else is there (``infos/``, ``metadata/``) is
+ignored. Only data that lies in the file itself is read: links, virtual data sets and external storage could
+name any file of the machine that reads it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,16 +37,18 @@ def read(source: str, with_actions: bool = False) -> Columns:
         LfoError: the file is damaged, or a column is missing, elsewhere or not what it should be.
     """
     path = Path(source)
-    with _opened(path) as file:
+    with refuse_unreadable(path), _opened(path) as file:
         metadata = _metadata(file, path, source)
         if "observations" not in file and "episode_0" in file:
             raise data_error(
-                path, "observations", expected="D4RL's flat layout", found="a group for each episode",
+                path,
+                "observations",
+                expected="D4RL's flat layout",
+                found="a group for each episode",
                 remedy="if Minari wrote it, give its id: minari:ID",
-            )  # fmt: skip
+            )
         found = {name: plain_dataset(path, file, name) if name in COLUMNS else None for name in file}
-        with refuse_unreadable(path):
-            return read_columns(found, metadata, with_actions)
+        return read_columns(found, metadata, with_actions)
 
 
 def plain_dataset(path: Path, group: Any, name: str) -> Any:
@@ -87,11 +90,14 @@ def refuse_unreadable(path: Path) -> Iterator[None]:
     """Turn what HDF5 raises on damaged data into an :class:`LfoError` about the file at ``path``."""
     try:
         yield
-    except (OSError, RuntimeError, MemoryError) as error:
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError) as error:
         raise data_error(
-            path, "contents", expected="readable HDF5 data", found=_in_one_line(error),
-            remedy="the file is damaged, cut short, or compressed by a filter that is not installed: copy it again",
-        ) from error  # fmt: skip
+            path,
+            "contents",
+            expected="readable HDF5 data",
+            found=_in_one_line(error),
+            remedy="it is damaged, cut short, or compressed by a filter that is not installed: copy it again",
+        ) from error
 
 
 def _opened(path: Path) -> Any:
@@ -99,9 +105,12 @@ def _opened(path: Path) -> Any:
         return h5py.File(path, "r")
     except (OSError, RuntimeError) as error:
         raise data_error(
-            path, "file", expected="a complete HDF5 file", found=_in_one_line(error),
+            path,
+            "file",
+            expected="a complete HDF5 file",
+            found=_in_one_line(error),
             remedy="it was cut short or damaged: copy or record it again",
-        ) from error  # fmt: skip
+        ) from error
 
 
 def _in_one_line(error: BaseException) -> str:
@@ -110,9 +119,12 @@ def _in_one_line(error: BaseException) -> str:
 
 def _elsewhere(path: Path, name: str, kind: str) -> LfoError:
     return data_error(
-        path, name, expected="data inside the file", found=kind,
-        remedy="links are not followed, as they may name any file; copy the data into one file (h5repack, h5copy)",
-    )  # fmt: skip
+        path,
+        name,
+        expected="data inside the file",
+        found=kind,
+        remedy="links are not followed, as they may name any file; copy the data into one file (h5copy)",
+    )
 
 
 def _metadata(file: Any, path: Path, source: str) -> Metadata:
@@ -120,9 +132,12 @@ def _metadata(file: Any, path: Path, source: str) -> Metadata:
     version = attributes.get("schema_version", SCHEMA_VERSION)
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise data_error(
-            path, "schema_version", expected=f"at most {SCHEMA_VERSION}", found=f"{version}",
+            path,
+            "schema_version",
+            expected=f"at most {SCHEMA_VERSION}",
+            found=f"{version}",
             remedy="a newer d3g-lfo wrote the file: upgrade with `pip install -U d3g-lfo`",
-        )  # fmt: skip
+        )
     env_id, policy, seed = attributes.get("env_id"), attributes.get("policy"), attributes.get("seed")
     random_frac = attributes.get("random_frac")
     return Metadata(
@@ -150,6 +165,6 @@ def _scalars(file: Any) -> dict[str, str | int | float]:
             value = value.item()
         if isinstance(value, str):
             value = "".join(c if c.isprintable() else " " for c in value)
-        if isinstance(value, (str, int, float)):
+        if isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value)):
             scalars[str(key)] = value
     return scalars

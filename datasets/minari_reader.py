@@ -20,8 +20,8 @@ __all__ = ["read"]
 def read(source: str, with_actions: bool = False) -> Columns:
     """The columns of the local Minari data set with the id ``source``.
 
-    An episode of T steps has T + 1 observations in Minari, so every row has its next state. An episode that is
-    flagged neither terminated nor truncated at its end is read as truncated: its record ends there.
+    An episode of T steps has T + 1 observations in Minari, so every row has its next state. An episode that
+    is flagged neither terminated nor truncated at its end is read as truncated: its record ends there.
 
     Raises:
         LfoError: unknown id, another version's data, damaged data, or spaces other than Box of rank 1.
@@ -70,9 +70,12 @@ def _data_path(where: str, dataset_id: str) -> Path:
     path = Path(get_dataset_path(dataset_id)) / "data"
     if not dataset_id or not path.is_dir():
         raise data_error(
-            where, "data set", expected=f"a local Minari data set in {path}", found="nothing there",
+            where,
+            "data set",
+            expected=f"a local Minari data set in {path}",
+            found="nothing there",
             remedy=f"run `minari download {dataset_id or 'ID'}`, or `minari list local` to see what is there",
-        )  # fmt: skip
+        )
     return path
 
 
@@ -91,9 +94,12 @@ def _check_files(where: str, data_path: Path) -> None:
         ) from error
     if len(spaces) < 2:
         raise data_error(
-            where, "metadata.json", expected="observation_space and action_space",
-            found=", ".join(sorted(spaces)) or "neither", remedy="convert it with a current Minari",
-        )  # fmt: skip
+            where,
+            "metadata.json",
+            expected="observation_space and action_space",
+            found=", ".join(sorted(spaces)) or "neither",
+            remedy="convert it with a current Minari",
+        )
     main = data_path / "main_data.hdf5"
     if not main.is_file():
         return
@@ -120,15 +126,20 @@ def _check_space(where: str, field: str, space: Any) -> None:
     found = f"{type(space).__name__}{list(space.shape) if isinstance(space, Box) else ''}"
     image = isinstance(space, Box) and len(space.shape) > 1
     raise data_error(
-        where, field, expected="a Box of one dimension", found=found,
-        remedy="images are not supported yet" if image else "Discrete, Dict and Tuple spaces are not supported yet",
-    )  # fmt: skip
+        where,
+        field,
+        expected="a Box of one dimension",
+        found=found,
+        remedy="images are not supported yet"
+        if image
+        else "Discrete, Dict and Tuple spaces are not supported yet",
+    )
 
 
 def _concatenated(
     where: str, dataset: Any, with_actions: bool
 ) -> tuple[dict[str, Any], np.ndarray[Any, Any]]:
-    """All episodes' columns one after the other in the flat layout, and the index of each episode's last row."""
+    """All episodes' columns one after the other, in the flat layout, and the index of each one's last row."""
     total, dim = int(dataset.total_steps), int(dataset.observation_space.shape[0])
     refuse_if_larger_than_memory(where, 8 * total * dim)
     columns: dict[str, Any] = {
@@ -157,9 +168,12 @@ def _concatenated(
         for name, part in parts.items():
             if part.shape != columns[name][start:stop].shape:
                 raise data_error(
-                    where, name, expected=f"shape {list(columns[name][start:stop].shape)} in episode {episode.id}",
-                    found=f"{list(part.shape)}", remedy="the data set is damaged: download or record it again",
-                )  # fmt: skip
+                    where,
+                    name,
+                    expected=f"shape {list(columns[name][start:stop].shape)} in episode {episode.id}",
+                    found=f"{list(part.shape)}",
+                    remedy="the data set is damaged: download or record it again",
+                )
             columns[name][start:stop] = part
         ends.append(stop - 1)
     if stop != total:

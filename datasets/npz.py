@@ -35,9 +35,12 @@ def read(source: str, with_actions: bool = False) -> Columns:
             }
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
         raise data_error(
-            path, "file", expected="a complete .npz file", found=" ".join(str(error).split())[:160],
+            path,
+            "file",
+            expected="a complete .npz file",
+            found=" ".join(str(error).split())[:160],
             remedy="it was cut short or damaged: copy or save it again",
-        ) from error  # fmt: skip
+        ) from error
     return read_columns(found, Metadata(source=source, path=path), with_actions)
 
 
@@ -47,7 +50,9 @@ def _array(path: Path, file: Any, name: str) -> Any:
     except (ValueError, MemoryError, SyntaxError) as error:
         pickled = "allow_pickle" in str(error)
         raise data_error(
-            path, name, expected="an array of numbers",
+            path,
+            name,
+            expected="an array of numbers",
             found="pickled objects, which could run code" if pickled else " ".join(str(error).split())[:160],
             remedy="save it as a float32 array" if pickled else "the file is damaged: copy or save it again",
-        ) from error  # fmt: skip
+        ) from error

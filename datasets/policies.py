@@ -1,7 +1,7 @@
 """The policies π_o that data is collected with, in numpy alone.
 
-A policy has one method, ``act(observations [B, S], rng) -> actions [B, A]``. It is ``expert`` (shipped with the
-package for some environments), ``random``, or the path of a file:
+A policy has one method, ``act(observations [B, S], rng) -> actions [B, A]``. It is ``expert`` (shipped with
+the package for some environments), ``random``, or the path of a file:
 
 ``.safetensors``, this project's own, which holds numbers only and is safe to load from anyone:
 
@@ -13,9 +13,10 @@ tensor                shape                    meaning
 ``action_low/_high``  float32 [A]              the bounds of the action space
 ====================  =======================  ==============================================================
 
-with the metadata (all text) ``format`` = ``d3g-lfo policy``, ``version`` = ``1``, ``activation`` = ``relu`` or
-``tanh`` between layers, ``output`` = ``tanh`` (squashed, then scaled to the bounds) or ``clip``, ``env_id``,
-``algorithm``, ``return_mean`` ± ``return_std`` over ``episodes`` measured episodes, and the training ``command``.
+with the metadata (all text) ``format`` = ``d3g-lfo policy``, ``version`` = ``1``, ``activation`` = ``relu``
+or ``tanh`` between layers, ``output`` = ``tanh`` (squashed, then scaled to the bounds) or ``clip``,
+``env_id``, ``algorithm``, ``return_mean`` ± ``return_std`` over ``episodes`` measured episodes, and the
+training ``command``.
 
 ``.zip``, a model of Stable-Baselines3. Loading one unpickles it, which can run any code: only with
 ``trust_pickle=True``.
@@ -39,7 +40,7 @@ from safetensors.numpy import save
 from lfo.datasets.envs import Env, action_bounds, require_state_dim
 from lfo.datasets.errors import LfoError, data_error
 
-__all__ = ["MLPPolicy", "Policy", "RandomPolicy", "expert_envs", "load_policy"]
+__all__ = ["MLPPolicy", "Policy", "RandomPolicy", "expert_envs", "from_sb3", "load_policy"]
 
 FORMAT, VERSION = "d3g-lfo policy", "1"
 
@@ -111,8 +112,8 @@ class MLPPolicy:
         x = x @ self.weights[-1]
         x += self.biases[-1]
         if self.output == "clip":
-            return np.clip(x, self.low, self.high)
-        return self.low + (np.tanh(x) + 1) * (0.5 * (self.high - self.low))
+            return np.asarray(np.clip(x, self.low, self.high))
+        return np.asarray(self.low + (np.tanh(x) + 1) * (0.5 * (self.high - self.low)))
 
     def to_bytes(self, metadata: Mapping[str, str]) -> bytes:
         """The contents of a ``.safetensors`` file, in the layout that the module's docstring documents."""
@@ -271,12 +272,13 @@ def _read_sb3(path: Path) -> MLPPolicy:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             model = getattr(stable_baselines3, algorithm).load(path, device="cpu")
-        policy = _sb3_actor(model, algorithm, path.name)
+        policy = from_sb3(model, algorithm, name=path.name)
     except LfoError:
         raise
     except Exception as error:  # what unpickling anyone's file can raise is not enumerable
         raise LfoError(
-            f"policy {path}: not a Stable-Baselines3 model that can be loaded ({type(error).__name__}: {error}); "
+            f"policy {path}: not a Stable-Baselines3 model that can be loaded "
+            f"({type(error).__name__}: {error}); "
             "save it again with the installed version"
         ) from error
     probe = np.random.default_rng(0).normal(size=(64, policy.state_dim)).astype(np.float32)
@@ -304,8 +306,18 @@ def _sb3_algorithm(path: Path) -> str:
     return known[part]
 
 
-def _sb3_actor(model: Any, algorithm: str, name: str) -> MLPPolicy:
-    """The actor's layers: TD3 and SAC squash with tanh and scale, PPO and A2C clip."""
+def from_sb3(model: Any, algorithm: str, *, name: str) -> MLPPolicy:
+    """The actor of a Stable-Baselines3 model with ``MlpPolicy``: its deterministic action, in numpy.
+
+    Args:
+        model: the model.
+        algorithm: ``TD3`` (or DDPG's) and ``SAC``, which squash with tanh and scale, or ``PPO`` (or A2C's),
+            which clip.
+        name: what the policy is called in data sets.
+
+    Raises:
+        LfoError: activations between its layers are of a kind that :class:`MLPPolicy` does not have.
+    """
     network = model.policy
     if algorithm == "TD3":
         modules = [*network.actor.mu]

@@ -55,12 +55,12 @@ def load(source: str | Path) -> Transitions:
 def load_with_actions(
     source: str | Path, bounds: tuple[NDArray[Any], NDArray[Any]] | None = None
 ) -> tuple[Transitions, NDArray[np.float32]]:
-    """Read the transitions and, apart from them, the actions [N, A] that led from ``states`` to ``next_states``.
+    """Read the transitions and, apart from them, the actions [N, A] that led from s to s'.
 
     Args:
         source: as for :func:`load`.
-        bounds: lowest and highest action, [A] each, such as ``(space.low, space.high)``; actions outside are warned
-            of. Minari's data sets bring their own.
+        bounds: lowest and highest action, [A] each, such as ``(space.low, space.high)``; actions outside are
+            warned of. Minari's data sets bring their own.
 
     Raises:
         LfoError: as for :func:`load`, and where there are no actions.
@@ -93,10 +93,13 @@ def _format_of(path: Path) -> str:
     stranger = next((what for magic, what in _STRANGERS.items() if head.startswith(magic)), None)
     text = head.decode("utf-8", "replace").split("\n")[0][:40]
     raise data_error(
-        path, "file", expected="an HDF5 or .npz file",
-        found=stranger or (f"text that begins {text!r}" if text.isprintable() else "an unknown binary format"),
-        remedy="convert it to HDF5 with the columns observations, rewards, terminals, timeouts (see docs/formats.md)",
-    )  # fmt: skip
+        path,
+        "file",
+        expected="an HDF5 or .npz file",
+        found=stranger
+        or (f"text that begins {text!r}" if text.isprintable() else "an unknown binary format"),
+        remedy="convert it to HDF5 with observations, rewards, terminals, timeouts (see docs/formats.md)",
+    )
 
 
 def _signature(path: Path) -> bytes:
@@ -104,9 +107,12 @@ def _signature(path: Path) -> bytes:
     if path.is_dir():
         minari = (path / "data" / "metadata.json").is_file() or (path / "metadata.json").is_file()
         raise data_error(
-            path, "path", expected="a file", found="a directory",
+            path,
+            "path",
+            expected="a file",
+            found="a directory",
             remedy="if Minari made it, give its id: minari:ID" if minari else "name the file in it",
-        )  # fmt: skip
+        )
     if not path.exists():
         raise data_error(
             path,

@@ -19,8 +19,9 @@ def summarize(data: Transitions) -> dict[str, Any]:
     """Counts, returns, lengths, flags and ranges, as plain numbers and lists that go into JSON.
 
     Returns and lengths are over all E episodes, of the rows that were kept; standard deviations are of the
-    population. ``states``, ``steps`` (s' - s) and ``rewards`` each hold min, mean, max and std, the first two a value
-    a dimension. ``normalized_return`` is D4RL's, 0 to 100, where it has reference scores, else None.
+    population. ``states``, ``steps`` (s' - s) and ``rewards`` each hold min, mean, max and std, the
+    first two a value a dimension. ``normalized_return`` is D4RL's, 0 to 100, or None where
+    it has no reference scores.
     """
     metadata = data.metadata
     returns, lengths = data.episode_returns(), data.episode_lengths()
@@ -60,7 +61,7 @@ def summarize(data: Transitions) -> dict[str, Any]:
 
 
 def _ranges(values: NDArray[np.float32], less: NDArray[np.float32] | None = None) -> dict[str, list[float]]:
-    """Per column of ``values - less``: min, mean, max and std, in double precision and two passes by blocks."""
+    """Per column of ``values - less``: min, mean, max and std, in double precision, in two passes."""
     low = np.full(values.shape[1], np.inf)
     high, total, squares = -low, np.zeros_like(low), np.zeros_like(low)
 

@@ -1,11 +1,12 @@
 """Signs that a legal data set does not mean what its flags and columns say. Each is one line; none is fatal.
 
-Every test works on whole arrays. Those on states look at a bounded sample where that is enough, so that reading
-stays about as fast as the disk.
+Every test works on whole arrays. Those on states look at a bounded sample where that is enough, so that
+reading stays about as fast as the disk.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,9 +15,10 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from lfo.datasets.transitions import Transitions
 
-__all__ = ["in_actions", "in_dropped_rows", "in_flags", "in_transitions"]
+__all__ = ["in_actions", "in_chain", "in_dropped_rows", "in_flags", "in_resets", "in_transitions"]
 
 Bools = NDArray[np.bool_]
+States = NDArray[np.float32]
 
 _BLOCK = 1 << 12  # rows compared at a time
 _SAMPLE = 4096  # steps that the size of a usual step is taken from
@@ -27,9 +29,7 @@ _JUMP = 4.0  # an end's median step, in medians of the usual step, that is calle
 def in_flags(terminals: Bools | None, timeouts: Bools | None) -> list[str]:
     """What the two flag columns, [N] each, as the source has them, give away."""
     if terminals is None:
-        return [
-            "there are no `terminals`: nothing stops bootstrapping, which is right only if the task never ends"
-        ]
+        return ["there are no `terminals`: nothing stops bootstrapping; right only if the task never ends"]
     ends = terminals if timeouts is None else terminals | timeouts
     if not ends.any():
         return [
@@ -37,7 +37,8 @@ def in_flags(terminals: Bools | None, timeouts: Bools | None) -> list[str]:
         ]
     if len(terminals) > 1 and terminals.mean() > 0.5:
         return [
-            f"{terminals.mean():.0%} of all rows are terminal: `terminals` looks inverted (true while the episode runs)"
+            f"{terminals.mean():.0%} of all rows are terminal: `terminals` looks inverted "
+            "(true while the episode runs)"
         ]
     return _time_limit(terminals, ends)
 
@@ -56,8 +57,8 @@ def _time_limit(terminals: Bools, ends: Bools) -> list[str]:
         return []
     which = "every terminal ends" if always else f"{at_limit} terminals end"
     return [
-        f"{which} an episode of exactly {longest} steps: that looks like a time limit, which belongs in `timeouts` "
-        "(as a terminal it teaches that nothing follows)"
+        f"{which} an episode of exactly {longest} steps: that looks like a time limit, which belongs in "
+        "`timeouts` (as a terminal it teaches that nothing follows)"
     ]
 
 
@@ -67,8 +68,8 @@ def in_dropped_rows(terminals: Bools) -> list[str]:
     if count == 0:
         return []
     return [
-        f"all {count} terminal rows were dropped for want of a next state: nothing is left that stops bootstrapping; "
-        "store `next_observations` if the task can fail"
+        f"all {count} terminal rows were dropped for want of a next state: nothing is left that stops "
+        "bootstrapping; store `next_observations` if the task can fail"
     ]
 
 
@@ -78,17 +79,51 @@ def in_actions(actions: NDArray[np.float32], low: NDArray[Any], high: NDArray[An
     if outside == 0:
         return []
     return [
-        f"{outside} of {len(actions)} actions are outside the bounds: the environment did something else, often a clip"
+        f"{outside} of {len(actions)} actions are outside the bounds: the environment did something else, "
+        "often a clip"
     ]
 
 
 def in_transitions(data: Transitions) -> list[str]:
     """What states, next states and rewards give away."""
-    return [*_constant(data), *_broken_chain(data), *_jumps(data)]
+    return [*_constant(data), *_jumps(data)]
+
+
+def in_chain(states: States, next_states: States, ends: Bools) -> list[str]:
+    """Rows inside an episode whose s' is not the next row's s; ``ends`` [N] flags each episode's last row."""
+    last = np.flatnonzero(ends[:-1])
+    at_ends = int(np.count_nonzero(next_states[last] != states[last + 1]))
+    if sum(int(np.count_nonzero(block)) for block in _unequal(states, next_states)) == at_ends:
+        return []
+    broken = np.concatenate([block.any(axis=1) for block in _unequal(states, next_states)])
+    broken[last] = False
+    return [
+        f"s' differs from the next row's s in {broken.sum()} of {len(broken) - len(last)} rows "
+        "inside an episode: they may be shuffled, thinned out, or ends may be unmarked"
+    ]
+
+
+def in_resets(states: States, next_states: States, terminals: Bools) -> list[str]:
+    """Terminal rows whose s' is the next episode's first state: what an automatic reset leaves behind."""
+    last = np.flatnonzero(terminals[:-1])
+    leaked = int((next_states[last] == states[last + 1]).all(axis=1).sum())
+    if leaked == 0:
+        return []
+    return [
+        f"s' is the next episode's first state in {leaked} of {len(last)} terminal rows: an automatic reset "
+        "overwrote the state it ended in; leave `next_observations` out and such rows are dropped"
+    ]
+
+
+def _unequal(states: States, next_states: States) -> Iterator[Bools]:
+    """Row by row and value by value, where s' is not the next row's s: [N - 1, S], by blocks of rows."""
+    for start in range(0, len(states) - 1, _BLOCK):
+        stop = min(start + _BLOCK, len(states) - 1)
+        yield next_states[start:stop] != states[start + 1 : stop + 1]
 
 
 def _constant(data: Transitions) -> list[str]:
-    notes = []
+    notes: list[str] = []
     if len(data) < 2:
         return notes
     head = data.states[:1024]
@@ -105,29 +140,10 @@ def _listed(indices: NDArray[np.intp]) -> str:
     return ", ".join(map(str, indices[:8])) + (f" and {len(indices) - 8} more" if len(indices) > 8 else "")
 
 
-def _broken_chain(data: Transitions) -> list[str]:
-    """Rows inside an episode whose s' is not the next row's s."""
-    inside = ~(data.terminated | data.truncated)
-    broken = 0
-    for start in range(0, len(data) - 1, _BLOCK):
-        stop = min(start + _BLOCK, len(data) - 1)
-        differs = np.flatnonzero(data.next_states[start:stop] != data.states[start + 1 : stop + 1])
-        if len(differs):
-            rows = np.zeros(stop - start, dtype=bool)
-            rows[differs // data.state_dim] = True
-            broken += int((rows & inside[start:stop]).sum())
-    if broken == 0:
-        return []
-    return [
-        f"s' differs from the next row's s in {broken} of {int(inside[:-1].sum())} rows inside an episode: "
-        "the rows may be shuffled, thinned out, or ends may be unmarked"
-    ]
-
-
 def _jumps(data: Transitions) -> list[str]:
     """First or last steps of episodes that are far longer than the others: a state of another episode.
 
-    A step's length is the mean over dimensions of |s' - s|, in units of each dimension's mean over usual steps.
+    A step's length is the mean over dimensions of |s' - s|, in units of each dimension's usual mean.
     An end jumps if its median over episodes exceeds both 4 medians and the 99th percentile of usual steps.
     """
     starts, lengths = data.episode_starts, data.episode_lengths()
@@ -136,10 +152,11 @@ def _jumps(data: Transitions) -> list[str]:
         return []
     long = long[np.linspace(0, len(long) - 1, min(len(long), _EPISODES)).astype(int)]
     first, last = starts[long], starts[long] + lengths[long] - 1
-    ordinary = np.ones(len(data), dtype=bool)
-    ordinary[starts] = ordinary[starts + lengths - 1] = False
-    rows = np.flatnonzero(ordinary)
-    rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), _SAMPLE)).astype(int)]
+    rows = np.linspace(0, len(data) - 1, min(len(data), _SAMPLE)).astype(int)
+    episode = np.searchsorted(starts, rows, side="right") - 1
+    rows = rows[(rows > starts[episode]) & (rows < starts[episode] + lengths[episode] - 1)]
+    if len(rows) == 0:
+        return []
     usual = _step(data, rows)
     scale = usual.mean(axis=0)
     moving = scale > 0
@@ -151,9 +168,10 @@ def _jumps(data: Transitions) -> list[str]:
     for name, at in (("first", first), ("last", last)):
         median = float(np.median((_step(data, at)[:, moving] / scale[moving]).mean(axis=1)))
         if median > limit:
+            times = median / np.median(lengths_usual)
             notes.append(
-                f"the {name} step of an episode is a jump, by the median {median / np.median(lengths_usual):.3g} times "
-                f"a usual one: its state may belong to another episode (check what the recorder does at a reset)"
+                f"the {name} step of an episode is a jump, {times:.3g} times a usual one by the median: "
+                "its state may belong to another episode (check what the recorder does at a reset)"
             )
     return notes
 

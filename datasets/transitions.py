@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -72,18 +72,20 @@ class Transitions:
     terminated: NDArray[np.bool_]
     """[N] the world ended here: no value follows."""
     truncated: NDArray[np.bool_]
-    """[N] only the record ended here (time limit, cut): value goes on. Never set together with ``terminated``."""
+    """[N] only the record ended here (time limit, cut): value goes on. Never set where ``terminated`` is."""
     metadata: Metadata = field(default_factory=Metadata)
     """Source, environment, warnings."""
+    known_finite: InitVar[bool] = False
+    """Spares the search for NaN and infinity where the caller has made it."""
     episode_starts: NDArray[np.int64] = field(init=False)
     """[E] index of each episode's first row, rising, the first 0. Worked out from the two flags."""
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, known_finite: bool) -> None:
         """Convert, check, freeze."""
         for name, dtype in _DTYPES.items():
             self._set(name, np.ascontiguousarray(getattr(self, name), dtype=dtype))
         _check_shapes(self)
-        for name in ("states", "next_states", "rewards"):
+        for name in () if known_finite else ("states", "next_states", "rewards"):
             _check_finite(name, getattr(self, name))
         if bool((self.terminated & self.truncated).any()):
             self._set("truncated", self.truncated & ~self.terminated)
@@ -147,16 +149,16 @@ def _check_shapes(data: Transitions) -> None:
         found = getattr(data, name).shape
         if found != shape:
             raise LfoError(
-                f"{name}: expected shape {list(shape)} as states are {list(data.states.shape)}, found {list(found)}"
+                f"{name}: expected shape {list(shape)}, as states have {list(data.states.shape)}, "
+                f"found {list(found)}"
             )
 
 
 def _check_finite(name: str, array: NDArray[np.float32]) -> None:
     bad = first_non_finite(array)
     if bad is not None:
-        raise LfoError(
-            f"{name}: expected finite numbers, found {array.flat[bad]} in row {bad * len(array) // array.size}"
-        )
+        row = bad * len(array) // array.size
+        raise LfoError(f"{name}: expected finite numbers, found {array.flat[bad]} in row {row}")
 
 
 def first_non_finite(array: NDArray[np.float32]) -> int | None:

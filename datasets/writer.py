@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import warnings
 from importlib import metadata as packages
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from lfo.datasets.errors import LfoError, data_error
 from lfo.datasets.hdf5 import SCHEMA_VERSION
 from lfo.datasets.transitions import Transitions, first_non_finite
 
-__all__ = ["export_minari", "save"]
+__all__ = ["check_output", "export_minari", "save"]
 
 _PACKAGES = ("d3g-lfo", "gymnasium", "mujoco", "numpy", "h5py")
 
@@ -30,8 +31,8 @@ def save(
     The file appears whole or not at all: it is written beside its place and renamed.
 
     Args:
-        data: what to write; ``env_id``, ``random_frac``, ``policy``, ``seed`` and the further attributes of its
-            metadata become attributes of the file.
+        data: what to write; ``env_id``, ``random_frac``, ``policy``, ``seed`` and the further attributes of
+            its metadata become attributes of the file.
         path: where to.
         actions: [N, A] actions to keep beside the transitions; none are written otherwise.
         overwrite: replace an existing file.
@@ -44,6 +45,36 @@ def save(
     """
     path = Path(path)
     columns = _columns(data, actions)
+    check_output(path, overwrite=overwrite)
+    temporary = None
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        os.close(handle)
+        _write(Path(temporary), columns, _attributes(data))
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise data_error(
+            path,
+            "output",
+            expected="a place to write to",
+            found=getattr(error, "strerror", None) or " ".join(str(error).split()),
+            remedy="check that the folder exists, is yours and has room",
+        ) from error
+    finally:
+        if temporary is not None and os.path.exists(temporary):
+            os.unlink(temporary)
+    return path
+
+
+def check_output(path: str | Path, *, overwrite: bool = False) -> None:
+    """Check that a file can be written at ``path``; worth doing before long work, not only after it.
+
+    Raises:
+        LfoError: it is a directory, it exists and ``overwrite`` is not set, or its folder is missing or not
+            writable.
+    """
+    path = Path(path)
     if path.is_dir():
         raise data_error(
             path, "output", expected="a file name", found="a directory", remedy="add a name ending in .h5"
@@ -56,22 +87,14 @@ def save(
             found="one",
             remedy="choose another name or say --overwrite",
         )
-    temporary = None
-    try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        os.close(handle)
-        _write(Path(temporary), columns, _attributes(data))
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except OSError as error:
+    if not os.access(path.parent, os.W_OK | os.X_OK):
         raise data_error(
-            path, "output", expected="a place to write to", found=error.strerror or " ".join(str(error).split()),
+            path,
+            "output",
+            expected="a place to write to",
+            found="a folder that is not writable" if path.parent.is_dir() else "no such folder",
             remedy="check that the folder exists, is yours and has room",
-        ) from error  # fmt: skip
-    finally:
-        if temporary is not None and os.path.exists(temporary):
-            os.unlink(temporary)
-    return path
+        )
 
 
 def export_minari(
@@ -119,15 +142,18 @@ def export_minari(
         )
         for a, b in zip(starts, starts + lengths, strict=True)
     ]
+    zero = np.zeros(kept.shape[1], np.float32)
     try:
-        minari.create_dataset_from_buffers(
-            dataset_id,
-            buffers,
-            observation_space=Box(-np.inf, np.inf, (data.state_dim,), np.float32),
-            action_space=Box(np.float32(low), np.float32(high), kept.shape[1:], np.float32),
-            algorithm_name=data.metadata.policy,
-            description=f"Recorded in {data.metadata.env_id or 'an unnamed environment'}",
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that no author is named
+            minari.create_dataset_from_buffers(
+                dataset_id,
+                buffers,
+                observation_space=Box(-np.inf, np.inf, (data.state_dim,), np.float32),
+                action_space=Box(np.asarray(low, np.float32) + zero, np.asarray(high, np.float32) + zero),
+                algorithm_name=data.metadata.policy,
+                description=f"Recorded in {data.metadata.env_id or 'an unnamed environment'}",
+            )
     except ValueError as error:
         raise LfoError(f"minari:{dataset_id}: cannot be created: {' '.join(str(error).split())}") from error
 

@@ -80,12 +80,14 @@ def evaluate_policy(
     """Run ``episodes`` episodes of each member, stepping all of them together.
 
     Every (member, episode) has its own environment, which runs exactly one episode: short episodes are not
-    over-counted, as they are where M·E results are taken from fewer environments as they come. Episode e is reset
-    with the same seed, a function of (``seed``, e), for every member. A finished environment is stepped no more.
+    over-counted, as they are where M·E results are taken from fewer environments as they come. Episode e is
+    reset with the same seed, a function of (``seed``, e), for every member. A finished environment is stepped
+    no more.
 
     Args:
-        act: all members' actions in one call, [M, E, S] float32 → [M, E, A]; rows of finished environments hold
-            their last observation. Actions are clipped to the action space.
+        act: all members' actions in one call, [M, E, S] float32 → [M, E, A]; rows of finished environments
+            hold their last observation. Actions are clipped to the action space. E is smaller in the last
+            turn where not all episodes run at once.
         env_id: a Gymnasium id.
         members: M.
         episodes: E, per member.
