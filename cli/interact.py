@@ -92,7 +92,9 @@ def command(
             on_round=on_round,
         )
     if done:
-        note(f"{len(done)} rounds in {duration(progress.seconds)}; next: d3g-lfo eval {run}")
+        note(
+            f"{len(done)} round{'s' if len(done) > 1 else ''} in {duration(progress.seconds)}; next: d3g-lfo eval {run}"
+        )
     else:
         note(f"nothing left to do: {run} has its {config.rounds} rounds; more with --resume --rounds K")
 

@@ -365,8 +365,8 @@ _GREY = ["#4d7d3a", "#8a5aa8", "#a83a5a", "#666666"]
 def plot(comparisons: Sequence[Comparison], path: str | Path, *, dpi: int = 150) -> Path:
     """Draw return against interactions as a PNG, a panel for each comparison.
 
-    The thick line is the mean over seeds with a band of one standard deviation; thin lines are the seeds; the
-    dashed line is π_o.
+    The thick line is the mean over seeds with a band of one standard deviation, cut where no seed is; thin
+    lines are the seeds; the dashed line is π_o.
 
     Args:
         comparisons: from :func:`compare`.
@@ -397,9 +397,8 @@ def _panel(ax: Any, comparison: Comparison) -> None:
         palette = _COLOURS.get(curve.algo, _GREY)
         _draw(ax, curve, palette[number % len(palette)])
     behaviour = comparison.behaviour.mean
-    ax.axhline(
-        behaviour, color="#333333", linestyle=(0, (5, 3)), linewidth=1.3, label=f"π_o ({_number(behaviour)})"
-    )
+    label = rf"$\pi_o$, the data's own policy ({_number(behaviour)})"
+    ax.axhline(behaviour, color="#333333", linestyle=(0, (5, 3)), linewidth=1.3, label=label)
     ax.set_xlim(left=0)
     ax.margins(y=0.06)
     ax.set_title(comparison.title, fontsize=11)
@@ -415,15 +414,17 @@ def _panel(ax: Any, comparison: Comparison) -> None:
 def _draw(ax: Any, curve: Curve, colour: str) -> None:
     for steps, scores in zip(curve.interactions, curve.scores, strict=True):
         done = np.isfinite(scores)
-        ax.plot(steps[done], scores[done], color=colour, linewidth=0.8, alpha=0.35)
+        ax.plot(steps[done], scores[done], color=colour, linewidth=0.9, alpha=0.5)
     whole = np.isfinite(curve.scores).all(axis=0)
-    steps, mean = curve.interactions[0, whole], curve.scores[:, whole].mean(axis=0)
-    std = curve.scores[:, whole].std(axis=0)
+    steps = curve.interactions[0, whole]
+    scores = curve.scores[:, whole]
+    mean, std = scores.mean(axis=0), scores.std(axis=0)
+    low, high = np.maximum(mean - std, scores.min(axis=0)), np.minimum(mean + std, scores.max(axis=0))
     seeds = f"{len(curve.seeds)} seed{'s' if len(curve.seeds) > 1 else ''}"
     ax.plot(
         steps, mean, color=colour, linewidth=2.2, marker="o", markersize=4, label=f"{curve.label} ({seeds})"
     )
-    ax.fill_between(steps, mean - std, mean + std, color=colour, alpha=0.15, linewidth=0)
+    ax.fill_between(steps, low, high, color=colour, alpha=0.13, linewidth=0)
 
 
 def write(comparisons: Sequence[Comparison], folder: str | Path, *, overwrite: bool = False) -> list[Path]:
