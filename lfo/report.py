@@ -140,9 +140,9 @@ def compare(runs: Sequence[RunFolder]) -> list[Comparison]:
     Raises:
         LfoError: a folder is no run, or has no evaluations yet.
     """
-    unique = list({run.path.resolve(): run for run in runs}.values())
+    unique = {run.path.resolve(): run for run in reversed(runs)}  # of two names for a folder the first
     groups: dict[tuple[Any, ...], list[_Part]] = {}
-    for run in unique:
+    for run in reversed(unique.values()):
         for part in _parts(run):
             groups.setdefault(part.data_key, []).append(part)
     return [_comparison(parts) for parts in groups.values()]

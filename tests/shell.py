@@ -7,6 +7,8 @@ import io
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
@@ -64,11 +66,18 @@ def error(*words: object) -> str:
     return lines[0]
 
 
-def start(*words: object, patch: str = "") -> subprocess.Popen[str]:
+@contextlib.contextmanager
+def start(*words: object, patch: str = "pass") -> Iterator[subprocess.Popen[str]]:
     """``d3g-lfo`` in a process of its own, after the statements ``patch``; warnings are errors there too."""
     code = f"import sys; {patch}; from lfo.cli import main; sys.argv[0] = 'd3g-lfo'; main()"
     command = [sys.executable, "-W", "error", "-c", code, *map(str, words)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipe = subprocess.PIPE
+    elsewhere = tempfile.gettempdir()  # in the repository its folder lfo would shadow the installed package
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, cwd=elsewhere) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def copy(run: Path, folder: Path) -> Path:
