@@ -140,9 +140,11 @@ def compare(runs: Sequence[RunFolder]) -> list[Comparison]:
     Raises:
         LfoError: a folder is no run, or has no evaluations yet.
     """
-    unique = {run.path.resolve(): run for run in reversed(runs)}  # of two names for a folder the first
+    unique: dict[Path, RunFolder] = {}
+    for run in runs:
+        unique.setdefault(run.path.resolve(), run)
     groups: dict[tuple[Any, ...], list[_Part]] = {}
-    for run in reversed(unique.values()):
+    for run in unique.values():
         for part in _parts(run):
             groups.setdefault(part.data_key, []).append(part)
     return [_comparison(parts) for parts in groups.values()]
