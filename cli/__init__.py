@@ -35,6 +35,11 @@ COMMANDS: dict[str, str] = {
 class LazyGroup(click.Group):
     """A group that imports a command's module only when that command runs."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keep the line as it was typed, for the record of a run."""
+        ctx.meta["lfo.line"] = ["d3g-lfo", *args]
+        return super().parse_args(ctx, args)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The commands in the order of a session, not of the alphabet."""
         return list(COMMANDS)

@@ -1,20 +1,21 @@
-"""From a run folder back to an agent that acts."""
+"""From a run folder back to an agent that acts, and to the data that it learned from."""
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import torch
 
 from lfo.algorithms import ALGORITHMS, Agent
-from lfo.datasets import LfoError
+from lfo.datasets import LfoError, Transitions, load
 from lfo.interaction import make_inverse
 from lfo.inverse import InverseConfig
 from lfo.run import RunFolder
 from lfo.trainer import pick_device
-from lfo.units import Units
+from lfo.units import Table, Units
 
-__all__ = ["load_agent"]
+__all__ = ["load_agent", "load_data", "load_demonstrations"]
 
 
 def load_agent(out: RunFolder, device: str = "auto") -> Agent:
@@ -43,9 +44,49 @@ def load_agent(out: RunFolder, device: str = "auto") -> Agent:
             config = InverseConfig(**state["inverse"]["config"])
             agent.attach(make_inverse(agent, config, middle - reach, middle + reach))
         agent.load_state_dict(state["agent"])
+        if "inverse" in state and not state["inverse"]["rounds_done"]:
+            agent.inverse = None  # a stage that was begun anew: nothing is learned yet
     except (TypeError, KeyError, RuntimeError) as error:
         raise LfoError(
             f"{out.checkpoint_path}: expected the checkpoint of this run.json, found another "
             f"({str(error).splitlines()[0]}); use the d3g-lfo that run.json names, or train the run again"
         ) from error
     return agent
+
+
+def load_data(out: RunFolder) -> list[Transitions]:
+    """The data sets of a run, read again from where they were.
+
+    Raises:
+        LfoError: one is gone, or no longer what the run was trained on.
+    """
+    return [_load_again(out, record) for record in out.info()["datasets"]]
+
+
+def load_demonstrations(out: RunFolder, agent: Agent) -> Table:
+    """A run's data as :func:`~lfo.interaction.learn_inverse` takes it, for an algorithm that imitates (BCO).
+
+    Raises:
+        LfoError: as :func:`load_data`.
+    """
+    which = [int(member["dataset"]) for member in out.info()["members"]]
+    table = Table(load_data(out), which, deepcopy(agent.units).cpu(), stop_at_timeouts=False)
+    return table.to(agent.units.mean.device)
+
+
+def _load_again(out: RunFolder, record: dict[str, Any]) -> Transitions:
+    source = record["source"]
+    named = source.startswith(("minari:", "d4rl:"))
+    if record["sha256"] is None or not (named or record["path"]):
+        raise LfoError(
+            f"{out.path / 'run.json'}: datasets: expected a file to read again, found data from {source}; "
+            "save it to a file, and train on that"
+        )
+    data = load(source if named else record["path"])
+    if data.metadata.sha256 != record["sha256"]:
+        raise LfoError(
+            f"{record['path']}: expected the data set that {out.path} was trained on (SHA-256 "
+            f"{record['sha256'][:12]}…), found another ({str(data.metadata.sha256)[:12]}…); put the first back, "
+            "or train the run again"
+        )
+    return data

@@ -31,7 +31,7 @@ from lfo.run import RunFolder
 from lfo.trainer import Divergence, Progress, checkpoint, interruptible, run_steps, seeded
 from lfo.units import Table
 
-__all__ = ["Interactions", "Round", "evaluate", "learn_inverse"]
+__all__ = ["Interactions", "Round", "act", "evaluate", "learn_inverse", "require_fit"]
 
 _NOISE, _FIT, _RESET = 1, 2, 3  # streams of a member's seed; 0 is offline training's
 
@@ -118,7 +118,11 @@ def learn_inverse(
         _check_same_stage(out, state["inverse"], config, env_id)
         agent.load_state_dict(state["agent"])
         done = int(state["inverse"]["rounds_done"])
-        interactions = _read_interactions(out, done * config.interactions, device)
+        interactions = _read_interactions(out, done * config.interactions, device) if done else None
+    elif out is not None and "inverse" in state:
+        _forget_stage(out, agent, config, env_id, state)
+    if out is not None:
+        out.write_info({**out.info(), "interact": {"env": env_id, "config": asdict(config)}})
     stage = _Stage(agent, config, env_id, demonstrations, out, progress, state.get("stopped"), interactions)
     stage.drop_rows_after(done)
     rounds: list[Round] = []
@@ -163,7 +167,12 @@ def evaluate(
         seed: of the starts.
         envs: environments to use again, see :func:`~lfo.evaluation.evaluate_policy`.
         on_episodes: called with the number of episodes that just finished.
+
+    Raises:
+        LfoError: the environment is unknown, or its observations or actions do not fit the agent.
     """
+    if envs is None:
+        require_fit(agent, env_id)
     return evaluate_policy(
         lambda observations: act(agent, observations),
         env_id,
@@ -174,6 +183,25 @@ def evaluate(
         envs=envs,
         progress=on_episodes,
     )
+
+
+def require_fit(agent: Agent, env_id: str) -> None:
+    """Check that an environment's observations, and its actions once they are learned, are the agent's.
+
+    Raises:
+        LfoError: naming both lengths.
+    """
+    env = make_env(env_id)
+    try:
+        require_state_dim(env, agent.units.mean.shape[-1], of="the run")
+        found = len(action_bounds(env)[0])
+    finally:
+        env.close()
+    if agent.inverse is not None and found != len(agent.inverse.action_mid):
+        raise LfoError(
+            f"environment {env_id}: expected actions of length {len(agent.inverse.action_mid)}, as the run has "
+            f"learned, found {found}; use the environment that it has interacted with"
+        )
 
 
 def act(agent: Agent, observations: np.ndarray) -> np.ndarray:
@@ -357,6 +385,16 @@ def _check_same_stage(out: RunFolder, saved: dict[str, Any], config: InverseConf
                 f"{out.path}: --resume: {key}: expected {value} as the stage was started, found {wanted[key]}; "
                 "pass that, or start the stage again with --overwrite"
             )
+
+
+def _forget_stage(
+    out: RunFolder, agent: Agent, config: InverseConfig, env_id: str, state: dict[str, Any]
+) -> None:
+    """Put a stage without rounds in the place of the old one, so that no ``resume`` goes back to that."""
+    stage = {"rounds_done": 0, "env": env_id, "config": asdict(config)}
+    out.save_checkpoint(checkpoint(agent, stopped=state.get("stopped"), inverse=stage))
+    out.write_rows("evaluations.csv", [])
+    (out.path / "interactions.h5").unlink(missing_ok=True)
 
 
 def _read_interactions(out: RunFolder, count: int, device: torch.device) -> Interactions:

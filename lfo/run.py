@@ -61,11 +61,11 @@ class RunFolder:
         """Weights and everything an exact resume needs."""
         return self.path / "checkpoint.pt"
 
-    def create(self, *, overwrite: bool) -> None:
-        """Make the folder.
+    def check_free(self, *, overwrite: bool) -> None:
+        """Check that a new run may go here; worth doing before long work.
 
         Raises:
-            LfoError: it exists and ``overwrite`` is off, or holds something that is not a run, or cannot be made.
+            LfoError: it exists and ``overwrite`` is off, or holds something that is not a run.
         """
         if self.path.exists() and not self.path.is_dir():
             raise LfoError(f"{self.path}: expected a folder for the run, found a file; choose another -o")
@@ -76,10 +76,25 @@ class RunFolder:
                 )
             if not (self.path / "run.json").is_file():
                 raise LfoError(
-                    f"{self.path}: --overwrite replaces runs only, and this folder holds no run.json"
+                    f"{self.path}: --overwrite replaces runs only, and this folder holds no run.json; "
+                    "choose another -o"
                 )
-            shutil.rmtree(self.path)
-        self.path.mkdir(parents=True, exist_ok=True)
+
+    def create(self, *, overwrite: bool) -> None:
+        """Make the folder, in the place of an old run with ``overwrite``.
+
+        Raises:
+            LfoError: see :meth:`check_free`; or the folder cannot be made.
+        """
+        self.check_free(overwrite=overwrite)
+        try:
+            if self.path.is_dir():
+                shutil.rmtree(self.path)
+            self.path.mkdir(parents=True)
+        except OSError as error:
+            raise LfoError(
+                f"{self.path}: the run's folder cannot be made ({error.strerror}); choose another -o"
+            ) from error
 
     def write_info(self, info: Mapping[str, Any]) -> None:
         """Write ``run.json``."""
@@ -169,6 +184,10 @@ class RunFolder:
             return []
         with open(path, newline="") as file:
             return list(csv.DictReader(file))
+
+    def interactions_spent(self) -> int:
+        """Environment steps of each member in the rounds finished so far."""
+        return max((int(row["interactions"]) for row in self.rows("evaluations.csv")), default=0)
 
     def write_interactions(self, arrays: Mapping[str, np.ndarray], attributes: Mapping[str, Any]) -> None:
         """Write ``interactions.h5``: arrays [M, n, ·] and what they cost."""

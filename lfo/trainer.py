@@ -287,15 +287,27 @@ def train(
     if out is not None and resume:
         check_same_run(out, info)
         if out.checkpoint_path.is_file():
-            state = out.load_checkpoint(where)
+            state = _unfinished(out, where)
             agent.load_state_dict(state["agent"])
+        out.write_info({**out.info(), "steps": steps})
     elif out is not None:
         out.write_info(info)
     if agent.learns_offline:
         _fit(agent, table, steps, out, state, progress or Progress())
-    if out is not None and not state.get("inverse"):
+    if out is not None:
         out.save_checkpoint(checkpoint(agent))
     return agent, table
+
+
+def _unfinished(out: RunFolder, device: torch.device) -> dict[str, Any]:
+    """The checkpoint of a run whose inverse stage has not begun."""
+    state = out.load_checkpoint(device)
+    if "inverse" in state:
+        raise LfoError(
+            f"{out.path}: --resume: expected a run in training, found one whose inverse dynamics are learned "
+            f"already; go on with `d3g-lfo interact {out.path} --resume`, or train into another folder"
+        )
+    return state
 
 
 def fit(
@@ -360,7 +372,7 @@ def describe(
     packages = ["d3g-lfo", "torch", "numpy", "gymnasium", "mujoco", "h5py"]
     return {
         "algo": algo,
-        "env": datasets[0].metadata.env_id,
+        "env": next((data.metadata.env_id for data in datasets if data.metadata.env_id), None),
         "state_dim": datasets[0].state_dim,
         "steps": steps,
         "config": asdict(config),

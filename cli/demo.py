@@ -1,0 +1,99 @@
+"""``d3g-lfo demo``: nothing but other commands, shown as they are run."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What the demonstration runs; it has to end within 8 minutes on two cores."""
+
+    env: str = "InvertedPendulum-v5"
+    random_frac: float = 1.0
+    transitions: int = 100_000
+    seeds: int = 2
+    hidden: int = 128
+    steps: int = 30_000
+    rounds: int = 5
+    interactions: int = 1_000
+    grad_steps: int = 1_000
+    episodes: int = 10
+
+    def lines(self, folder: Path, seed: int, overwrite: bool) -> list[list[str]]:
+        """The commands, each as the words after ``d3g-lfo``."""
+        data, d3g, bco = (str(folder / name) for name in ("data.h5", "d3g", "bco"))
+        seeds = ["--seeds", f"{seed}-{seed + self.seeds - 1}"]
+        again = ["--overwrite"] if overwrite else []
+        train = ["--hidden", str(self.hidden), "--steps", str(self.steps), *seeds, *again]
+        interact = ["--rounds", str(self.rounds), "--interactions", str(self.interactions)]
+        interact += ["--grad-steps", str(self.grad_steps), "--episodes", str(self.episodes)]
+        collect = ["--random-frac", str(self.random_frac), "--steps", str(self.transitions)]
+        return [
+            ["collect", self.env, *collect, "--seed", str(seed), "-o", data, *again],
+            ["train", data, "-o", d3g, *train],
+            ["interact", d3g, *interact],
+            ["train", data, "-o", bco, "--algo", "bco", *train],
+            ["interact", bco, *interact],
+            ["compare", d3g, bco, "-o", str(folder), *again],
+        ]
+
+
+DEMO = Demo()
+
+
+@click.command()
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("demo-report"),
+    show_default=True,
+    metavar="DIR",
+    help="Folder for the data, the runs and the report.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Of the data, and the first member's.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace an earlier demonstration.")
+def command(output: Path, seed: int, overwrite: bool) -> None:
+    """Do all of it on InvertedPendulum with fully random data, in a few minutes on two cores.
+
+    Records random actions, learns from their states alone with D3G and with BCO, lets both interact for 5,000
+    steps, and compares them with each other and with the data. Every step is one of this program's commands
+    and is shown as you would type it.
+
+    \b
+    d3g-lfo demo
+    d3g-lfo demo -o elsewhere --seed 10
+    """
+    from lfo import report
+    from lfo.cli import cli
+    from lfo.datasets import LfoError, check_output
+    from lfo.run import RunFolder
+
+    if output.is_file():
+        raise LfoError(f"{output}: expected a folder, found a file; choose another -o")
+    if output.exists():
+        check_output(output / "data.h5", overwrite=overwrite)
+        report.check_free(output, overwrite=overwrite)
+    for name in ("d3g", "bco"):
+        RunFolder(output / name).check_free(overwrite=overwrite)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LfoError(
+            f"{output}: the folder cannot be made ({error.strerror}); choose another -o"
+        ) from error
+    for words in DEMO.lines(output, seed, overwrite):
+        click.echo(f"\n$ d3g-lfo {shlex.join(words)}")
+        cli.main(words, prog_name="d3g-lfo", standalone_mode=False)
+    click.echo(f"\nThe report and its plot are in {output}: {', '.join(report.FILES)}")

@@ -1,0 +1,167 @@
+"""``d3g-lfo eval``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import numpy as np
+
+from lfo.cli._common import DEVICE, note, resumable
+from lfo.cli.interact import demonstrations, environment, require_trained, round_lines
+
+if TYPE_CHECKING:
+    from lfo.algorithms import Agent
+    from lfo.evaluation import Evaluation
+    from lfo.run import RunFolder
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
+@click.option("--env", metavar="ENV", help="Gymnasium id.  [default: the one interacted with]")
+@click.option(
+    "--episodes", type=click.IntRange(1), default=10, show_default=True, help="Episodes of each member."
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Of the starts; all members face the same.",
+)
+@click.option(
+    "--video",
+    type=click.Path(path_type=Path),
+    metavar="FILE.mp4",
+    help="Film the first member's first episode; needs the extra 'video'.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
+@DEVICE
+@click.option("--overwrite", is_flag=True, help="Replace the video if it exists.")
+def command(
+    run: Path,
+    env: str | None,
+    episodes: int,
+    seed: int,
+    video: Path | None,
+    as_json: bool,
+    device: str,
+    overwrite: bool,
+) -> None:
+    """Measure the policies of RUN: whole episodes from fixed starts, without exploration noise.
+
+    The table has a line a member, mean ± standard deviation over its episodes, and one over all episodes of
+    all members. A run that has not interacted yet first does one round, as `d3g-lfo interact RUN --rounds 1`.
+
+    \b
+    d3g-lfo eval run
+    d3g-lfo eval run --episodes 100 --json
+    d3g-lfo eval run --video pendulum.mp4
+    """
+    from lfo.agents import load_agent
+    from lfo.cli._progress import bars
+    from lfo.datasets import check_output
+    from lfo.interaction import evaluate
+    from lfo.run import RunFolder
+
+    out = RunFolder(run)
+    if video is not None:
+        check_output(video, overwrite=overwrite)
+    agent = load_agent(out, device)
+    require_trained(out, agent)
+    env = environment(out, env)
+    if agent.inverse is None:
+        _first_round(out, agent, env)
+    if video is not None:
+        _film(agent, env, video, seed, overwrite)
+    with bars() as progress:
+        progress.start("evaluate", episodes * len(agent.seeds))
+        result = evaluate(agent, env, episodes=episodes, seed=seed, on_episodes=progress.step)
+    summary = _summary(out, agent, result)
+    click.echo(json.dumps(summary) if as_json else _table(summary))
+
+
+def _first_round(out: RunFolder, agent: Agent, env: str) -> None:
+    from lfo.cli._progress import bars
+    from lfo.interaction import learn_inverse
+    from lfo.inverse import InverseConfig
+
+    config = InverseConfig(rounds=1)
+    note(
+        f"{out.path} has no inverse dynamics yet: learning them from one round of {config.interactions:,} "
+        f"interactions, kept in the run (more with `d3g-lfo interact {out.path} --resume --rounds K`)"
+    )
+    with resumable(f"d3g-lfo eval {out.path}"), bars() as progress:
+        rounds = learn_inverse(
+            agent,
+            env,
+            config=config,
+            demonstrations=demonstrations(out, agent),
+            out=out,
+            progress=progress,
+        )
+    for round_ in rounds:
+        note(round_lines(round_, config.rounds, out))
+
+
+def _film(agent: Agent, env: str, path: Path, seed: int, overwrite: bool) -> None:
+    from lfo.interaction import act, require_fit
+    from lfo.video import record_video
+
+    require_fit(agent, env)
+    members = len(agent.seeds)
+
+    def act_first(observation: np.ndarray) -> np.ndarray:
+        same = np.broadcast_to(observation, (members, 1, len(observation)))
+        action: np.ndarray = act(agent, same)[0, 0]
+        return action
+
+    returns = record_video(act_first, env, path, seed=seed, overwrite=overwrite)
+    note(f"{path}: seed {agent.seeds[0]}, one episode, return {returns[0]:.2f}")
+
+
+def _summary(out: RunFolder, agent: Agent, result: Evaluation) -> dict[str, Any]:
+    info = out.info()
+    fractions = [data["random_frac"] for data in info["datasets"]]
+    spent = out.interactions_spent()
+    members = [
+        {
+            "seed": seed,
+            "return_mean": float(result.member_means[m]),
+            "return_std": float(result.member_stds[m]),
+            "interactions": spent,
+            "random_frac": fractions[info["members"][m]["dataset"]],
+            "dataset": info["datasets"][info["members"][m]["dataset"]]["source"],
+        }
+        for m, seed in enumerate(agent.seeds)
+    ]
+    return {
+        "env": result.env_id,
+        "algo": agent.name,
+        "random_frac": fractions[0] if len(set(fractions)) == 1 else None,
+        "interactions": spent,
+        "episodes": int(result.returns.shape[1]),
+        "return_mean": result.mean,
+        "return_std": result.std,
+        "success_rate": result.success_rate,
+        "success_return": result.threshold,
+        "members": members,
+    }
+
+
+def _table(s: dict[str, Any]) -> str:
+    several = len({member["dataset"] for member in s["members"]}) > 1
+    lines = [
+        f"{s['algo']} in {s['env']} after {s['interactions']:,} interactions, {s['episodes']} episodes a seed"
+    ]
+    for member in s["members"]:
+        label = f"seed {member['seed']}" + (f", {Path(member['dataset']).name}" if several else "")
+        lines.append(f"{label:<12} {member['return_mean']:10.2f} ± {member['return_std']:.2f}")
+    lines.append(f"{'all':<12} {s['return_mean']:10.2f} ± {s['return_std']:.2f}")
+    if s["success_rate"] is not None:
+        lines.append(
+            f"{'solved':<12} {s['success_rate']:10.0%} of episodes (return ≥ {s['success_return']:g})"
+        )
+    return "\n".join(lines)

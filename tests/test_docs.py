@@ -1,0 +1,49 @@
+"""Every command has help that a stranger can work from, and is in the README; help is quick."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from lfo.cli import COMMANDS, cli
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_has_help_with_an_example(name: str) -> None:
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None
+    assert command.help
+    assert f"d3g-lfo {name}" in command.help or name == "completion"
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, f"{name} {parameter.opts[0]} has no help"
+
+
+# README.md is checked for "d3g-lfo NAME" with each command's name: an example a command will do.
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_readme_shows_every_command(name: str) -> None:
+    assert f"d3g-lfo {name}" in README.read_text(encoding="utf-8")
+
+
+def test_help_is_quick(tmp_path: Path) -> None:
+    """No command's help imports torch, nor does the package or its list of commands."""
+    code = (
+        "import sys, click, lfo\n"
+        "from lfo.cli import COMMANDS, cli\n"
+        "for words in [['--help'], *([name, '--help'] for name in COMMANDS)]:\n"
+        "    cli.main(words, standalone_mode=False)\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    for name, line in COMMANDS.items():
+        assert name in done.stdout
+        assert " ".join(line.split()[:4]) in " ".join(done.stdout.split())
