@@ -145,10 +145,8 @@ def load_policy(policy: str | Path, env: Env, *, trust_pickle: bool = False) -> 
     low, high = action_bounds(env)
     if str(policy) == "random":
         return RandomPolicy(low, high)
-    if str(policy) == "expert":
-        loaded = _read_expert(env)
-    else:
-        loaded = _read_path(Path(policy), trust_pickle=trust_pickle)
+    named = str(policy) == "expert"
+    loaded = _read_expert(env) if named else _read_path(Path(policy), trust_pickle=trust_pickle)
     require_state_dim(env, loaded.state_dim, of=f"policy {policy}")
     if not (np.array_equal(loaded.low, low) and np.array_equal(loaded.high, high)):
         raise LfoError(
