@@ -1,13 +1,14 @@
-"""Makes the helpers beside the tests importable, which --import-mode=importlib does not."""
+"""Tiny runs, made once; and the helpers beside the tests importable, which --import-mode=importlib is not."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
+import pytest
+
 sys.path.insert(0, str(Path(__file__).parent))
 
-import pytest
 from shell import TINY, TINY_ROUNDS, copy, must
 
 
