@@ -28,7 +28,12 @@ if TYPE_CHECKING:
 @click.option("--episodes", type=click.IntRange(1), help="Episodes to evaluate a round.  [default: 10]")
 @click.option("--hidden", type=click.IntRange(1), help="Units in each hidden layer of I.  [default: 256]")
 @click.option(
-    "--set", "settings", callback=parse_settings, multiple=True, metavar="KEY=VALUE", help="Another setting."
+    "--set",
+    "settings",
+    callback=parse_settings,
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="noise, batch_size or learning_rate; repeatable.",
 )
 @DEVICE
 @click.option("--resume", is_flag=True, help="Go on after the last round; what is not given is as it was.")

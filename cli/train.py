@@ -32,7 +32,12 @@ _STEPS = 50_000
 @click.option("--steps", type=click.IntRange(1), help=f"Gradient steps in all.  [default: {_STEPS}]")
 @click.option("--config", "config_file", metavar="FILE.toml", help="Settings of the algorithm, KEY = VALUE.")
 @click.option(
-    "--set", "settings", callback=parse_settings, multiple=True, metavar="KEY=VALUE", help="One such setting."
+    "--set",
+    "settings",
+    callback=parse_settings,
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="One such setting; repeatable.",
 )
 @click.option("--hidden", type=click.IntRange(1), help="Units in each hidden layer.  [default: 256]")
 @click.option("--paper", is_flag=True, help="The published algorithm, without this project's changes.")

@@ -47,3 +47,21 @@ def test_help_is_quick(tmp_path: Path) -> None:
     for name, line in COMMANDS.items():
         assert name in done.stdout
         assert " ".join(line.split()[:4]) in " ".join(done.stdout.split())
+
+
+def test_help_tells_the_true_defaults() -> None:
+    """Help may not import the configs, which need torch: the numbers it names must be theirs all the same."""
+    from lfo import D3GConfig, InverseConfig
+
+    wanted = {
+        "interact": vars(InverseConfig()),
+        "train": {"hidden": D3GConfig().hidden, "steps": 50_000, "algo": "d3g", "seeds": 0},
+    }
+    for name, defaults in wanted.items():
+        command = cli.get_command(click.Context(cli), name)
+        assert command is not None
+        found = {p.name: getattr(p, "help", None) or "" for p in command.params}
+        told = {key: text for key, text in found.items() if "[default: " in text and key in defaults}
+        assert len(told) >= 4
+        for key, text in told.items():
+            assert f"[default: {defaults[key]}]" in text
