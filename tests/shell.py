@@ -18,7 +18,18 @@ import torch
 from lfo.cli import main
 
 TINY = ("--hidden", "8", "--set", "batch_size=16", "--steps", "40")
-TINY_ROUNDS = ("--rounds", "2", "--interactions", "30", "--grad-steps", "20", "--episodes", "2", "--hidden", "8")
+TINY_ROUNDS = (
+    "--rounds",
+    "2",
+    "--interactions",
+    "30",
+    "--grad-steps",
+    "20",
+    "--episodes",
+    "2",
+    "--hidden",
+    "8",
+)
 
 
 @dataclass(frozen=True)

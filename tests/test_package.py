@@ -1,0 +1,58 @@
+"""What is installed: every module under its import name, one top-level name, no torch until it is needed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = {"lfo": "lfo", "datasets": "lfo/datasets", "cli": "lfo/cli"}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    source.mkdir()
+    for name in ("lfo", "datasets", "cli", "pyproject.toml", "README.md", "LICENSE"):
+        (source / name).symlink_to(ROOT / name)
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    done = subprocess.run([*pip, "-w", folder, source], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return zipfile.ZipFile(next(folder.glob("*.whl")))
+
+
+def test_every_module_is_in_the_wheel_under_its_import_name(wheel: zipfile.ZipFile) -> None:
+    names = set(wheel.namelist())
+    for folder, package in FOLDERS.items():
+        for path in (ROOT / folder).rglob("*"):
+            if path.suffix in (".py", ".safetensors", ".typed") or path.name == "py.typed":
+                assert f"{package}/{path.relative_to(ROOT / folder).as_posix()}" in names
+
+
+def test_the_only_top_level_name_is_lfo(wheel: zipfile.ZipFile) -> None:
+    tops = {name.split("/")[0] for name in wheel.namelist()}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"lfo"}
+
+
+@pytest.mark.parametrize("module", ["lfo", "lfo.datasets", "lfo.evaluation", "lfo.datasets.collect"])
+def test_importing_it_imports_no_torch(module: str, tmp_path: Path) -> None:
+    code = f"import sys, {module}; assert 'torch' not in sys.modules"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_public_names_are_found_when_they_are_used() -> None:
+    import lfo
+
+    for name in lfo.__all__:
+        assert getattr(lfo, name) is not None
+        assert name in dir(lfo)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = lfo.nothing
