@@ -1,0 +1,106 @@
+"""D3G's pieces against numbers worked by hand, and a task small enough to learn in seconds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from lfo import D3G, D3GConfig
+from lfo.d3g import expectile_loss, q_target, value_range
+from lfo.datasets import Transitions
+from lfo.trainer import Member, build
+
+
+def line(rows: int = 4000) -> Transitions:
+    """A point on a line: s' = s + a with a in ±0.3, rewarded for being near 0. A second dimension never moves."""
+    rng = np.random.default_rng(0)
+    s = rng.uniform(-1, 1, rows)
+    after = s + rng.uniform(-0.3, 0.3, rows)
+    still = np.full(rows, 7.0)
+    none = np.zeros(rows, bool)
+    return Transitions(np.stack([s, still], 1), np.stack([after, still], 1), -np.abs(after), none, none)
+
+
+def test_q_target_by_hand() -> None:
+    rewards, continues = torch.tensor([1.0, 2.0, -1.0]), torch.tensor([1.0, 0.0, 1.0])
+    q1, q2 = torch.tensor([10.0, 10.0, -4.0]), torch.tensor([20.0, 5.0, -2.0])
+    # 1 + 0.5·10; 2 (terminated); −1 + 0.5·(−4)
+    torch.testing.assert_close(q_target(rewards, continues, q1, q2, 0.5), torch.tensor([6.0, 2.0, -3.0]))
+
+
+def test_expectile_loss_by_hand() -> None:
+    found = expectile_loss(torch.tensor([2.0, -2.0, 0.0]), 0.9)
+    torch.testing.assert_close(found, torch.tensor([3.6, 0.4, 0.0]))
+
+
+@pytest.mark.parametrize(
+    ("lowest", "highest", "expected"),
+    [
+        (0.0, 1.0, (0.0, 100.0)),
+        (1.0, 1.0, (1.0, 100.0)),
+        (-2.0, -1.0, (-200.0, -1.0)),
+        (-1.0, 3.0, (-100.0, 300.0)),
+    ],
+)
+def test_value_range_by_hand(lowest: float, highest: float, expected: tuple[float, float]) -> None:
+    assert value_range(lowest, highest, 0.99) == pytest.approx(expected)
+
+
+def test_time_limits_bootstrap_and_terminations_do_not() -> None:
+    data = line(10)
+    ends = np.arange(10) == 4
+    for name, config, expected in [
+        ("truncated", D3GConfig(), [1.0] * 10),
+        ("terminated", D3GConfig(), [1.0] * 4 + [0.0] + [1.0] * 5),
+        ("truncated", D3GConfig.paper(), [1.0] * 4 + [0.0] + [1.0] * 5),
+    ]:
+        flags = {"terminated": np.zeros(10, bool), "truncated": np.zeros(10, bool), name: ends}
+        marked = Transitions(data.states, data.next_states, data.rewards, **flags)
+        agent, table = build("d3g", replace(config, hidden=4), [marked], [Member(0)], "cpu")
+        assert table.batch(torch.arange(10)[None], agent.units).continues.flatten().tolist() == expected
+
+
+def test_learns_where_to_go_and_stays_within_reach() -> None:
+    agent = D3G.fit(line(), seeds=[0, 1], steps=1500, hidden=32, batch_size=64, gamma=0.9, device="cpu")
+    places = torch.tensor([-0.9, -0.5, 0.5, 0.9])
+    states = torch.stack([places, torch.full_like(places, 7.0)], dim=1).expand(2, -1, -1)
+    aims = agent.aim(states)
+    moves = (aims - states)[:, :, 0]
+    assert (moves * -places.sign() > 0.1).all(), moves
+    assert (moves.abs() <= 0.3 * 1.01).all(), moves
+    assert torch.equal(aims[:, :, 1], states[:, :, 1])
+
+
+def test_the_aim_is_the_candidate_of_greatest_value() -> None:
+    agent = D3G.fit(line(), seeds=[0, 1], steps=50, hidden=8, batch_size=16, device="cpu")
+    states = agent.units.states(torch.randn(2, 5, 2) * torch.tensor([0.5, 0.0]) + torch.tensor([0.0, 7.0]))
+
+    def least(deltas: torch.Tensor) -> torch.Tensor:
+        return torch.minimum(*(agent.value(c, states, deltas) for c in (agent.critic1, agent.critic2)))
+
+    with torch.no_grad():
+        best = least(agent._aim_delta(states))
+        proposed = agent.predict(agent.predictor, states)
+        reached = agent.cycle(agent.critic1, states, proposed)
+        assert (best >= least(reached) - 1e-6).all()
+        for z in torch.linspace(-3, 3, 31):
+            level = torch.full_like(states[..., :1], float(z))
+            offered = agent._bound(agent.model(torch.cat([states, level], dim=-1)))
+            assert (best >= least(offered) - 1e-6).all()
+        for on_cycle, expected in ((False, proposed), (True, reached)):
+            agent.config = replace(agent.config, candidates=1, act_on_cycle=on_cycle)
+            torch.testing.assert_close(agent._aim_delta(states), expected)
+
+
+def test_bf16_learns_the_same_within_its_precision() -> None:
+    runs = [
+        D3G.fit(line(), seeds=[0], steps=600, hidden=32, batch_size=64, gamma=0.9, device="cpu", bf16=bf16)
+        for bf16 in (False, True)
+    ]
+    states = torch.tensor([[[-0.8, 7.0], [-0.4, 7.0], [0.4, 7.0], [0.8, 7.0]]])
+    exact, rough = (agent.aim(states)[0, :, 0] for agent in runs)
+    assert not torch.equal(exact, rough)
+    torch.testing.assert_close(exact, rough, atol=0.15, rtol=0)
