@@ -46,6 +46,10 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
+def _is_temporary(path: Path) -> bool:
+    return path.name.startswith(".") and path.suffix == ".tmp"
+
+
 class RunFolder:
     """One run on disk; see the module's docstring for its promises.
 
@@ -69,7 +73,8 @@ class RunFolder:
         """
         if self.path.exists() and not self.path.is_dir():
             raise LfoError(f"{self.path}: expected a folder for the run, found a file; choose another -o")
-        if self.path.is_dir() and any(self.path.iterdir()):
+        # A run killed in its first instant leaves a temporary file at most: nobody's work.
+        if self.path.is_dir() and any(not _is_temporary(path) for path in self.path.iterdir()):
             if not overwrite:
                 raise LfoError(
                     f"{self.path}: exists already; pass --resume to continue it or --overwrite to replace it"

@@ -187,6 +187,13 @@ def test_a_failed_start_leaves_the_old_run(trained: Path, tmp_path: Path) -> Non
     assert_same_weights(run, trained)
 
 
+def test_what_a_run_killed_at_once_leaves_is_no_obstacle(dataset: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".run.json.123.tmp").write_text("{")
+    must("train", dataset, "-o", tmp_path / "run", *TINY)
+    assert sorted(p.suffix for p in (tmp_path / "run").iterdir() if p.is_file()) == [".csv", ".json", ".pt"]
+
+
 def test_refuses_an_output_that_cannot_be_written(dataset: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert "cannot be made" in error("train", dataset, "-o", tmp_path / "file" / "run", *TINY)
