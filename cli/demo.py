@@ -18,7 +18,8 @@ class Demo:
     transitions: int = 100_000
     seeds: int = 2
     hidden: int = 128
-    steps: int = 30_000
+    steps: int = 20_000
+    polyak: float = 0.02  # twice the default: so short a run needs targets that follow faster
     rounds: int = 5
     interactions: int = 1_000
     grad_steps: int = 1_000
@@ -30,12 +31,13 @@ class Demo:
         seeds = ["--seeds", f"{seed}-{seed + self.seeds - 1}"]
         again = ["--overwrite"] if overwrite else []
         train = ["--hidden", str(self.hidden), "--steps", str(self.steps), *seeds, *again]
+        faster = ["--set", f"polyak={self.polyak}"]
         interact = ["--rounds", str(self.rounds), "--interactions", str(self.interactions)]
         interact += ["--grad-steps", str(self.grad_steps), "--episodes", str(self.episodes)]
         collect = ["--random-frac", str(self.random_frac), "--steps", str(self.transitions)]
         return [
             ["collect", self.env, *collect, "--seed", str(seed), "-o", data, *again],
-            ["train", data, "-o", d3g, *train],
+            ["train", data, "-o", d3g, *train, *faster],
             ["interact", d3g, *interact],
             ["train", data, "-o", bco, "--algo", "bco", *train],
             ["interact", bco, *interact],
