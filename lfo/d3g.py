@@ -49,7 +49,7 @@ from torch import Tensor
 
 from lfo.datasets import LfoError, Transitions
 from lfo.inverse import Inverse
-from lfo.networks import MLP, Learner, adam, descend, member_generators
+from lfo.networks import MLP, Learner, adam, descend, member_generators, passed_through
 from lfo.units import Batch, Units
 
 __all__ = ["D3G", "D3GConfig", "expectile_loss", "q_target", "value_range"]
@@ -222,9 +222,10 @@ class D3G(Learner):
 
         if self.updates % config.predictor_every == 0:
             # τ: L_ψ = −Q_θ1(s, C(s, τ_ψ(s))) + β‖τ_ψ(s) − C(s, τ_ψ(s))‖², through Q and f into ψ only
-            proposed = self.predict(self.predictor, states)
-            reached = self.cycle(self.critic1, states, proposed, baseline)
-            values = self.value(self.critic1, states, reached)
+            with passed_through(self.critic1, self.model):
+                proposed = self.predict(self.predictor, states)
+                reached = self.cycle(self.critic1, states, proposed, baseline)
+                values = self.value(self.critic1, states, reached)
             unit = self.spread[:, 0, 0] if config.relative_value else 1.0
             cycle_error = self._norm(proposed - reached)
             descend(
