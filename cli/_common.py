@@ -11,7 +11,16 @@ import click
 
 from lfo.datasets.errors import LfoError
 
-__all__ = ["DEVICE", "command_line", "note", "parse_seeds", "parse_settings", "resumable", "seed_ranges"]
+__all__ = [
+    "DEVICE",
+    "PRECISIONS",
+    "command_line",
+    "note",
+    "parse_seeds",
+    "parse_settings",
+    "resumable",
+    "seed_ranges",
+]
 
 
 def parse_seeds(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
@@ -51,6 +60,14 @@ DEVICE = click.option(
     show_default=True,
     help="Where to compute; auto takes a GPU where there is one.",
 )
+
+
+PRECISIONS = {
+    "fp32": {"bf16": False, "tf32": False},
+    "tf32": {"bf16": False, "tf32": True},
+    "bf16": {"bf16": True, "tf32": False},
+}
+"""What ``--precision`` means as settings of D3G."""
 
 
 def seed_ranges(seeds: list[int]) -> str:

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lfo.cli._common import DEVICE, command_line, note, parse_seeds, parse_settings, resumable, seed_ranges
+from lfo.cli._common import (
+    DEVICE,
+    PRECISIONS,
+    command_line,
+    note,
+    parse_seeds,
+    parse_settings,
+    resumable,
+    seed_ranges,
+)
 
 if TYPE_CHECKING:
     from lfo.algorithms import Config
@@ -40,6 +49,11 @@ _STEPS = 50_000
     help="One such setting; repeatable.",
 )
 @click.option("--hidden", type=click.IntRange(1), help="Units in each hidden layer.  [default: 256]")
+@click.option(
+    "--precision",
+    type=click.Choice(list(PRECISIONS)),
+    help="Of D3G's matrix products: bf16 is for processors that have it, tf32 for GPUs.  [default: fp32]",
+)
 @click.option("--paper", is_flag=True, help="The published algorithm, without this project's changes.")
 @DEVICE
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run; what is not given is as it was.")
@@ -55,6 +69,7 @@ def command(
     config_file: str | None,
     settings: dict[str, Any],
     hidden: int | None,
+    precision: str | None,
     paper: bool,
     device: str,
     resume: bool,
@@ -93,7 +108,10 @@ def command(
         record = {"algo": "d3g", "members": [{"seed": 0}], "steps": _STEPS, "config": {}}
     algo = algo or record["algo"]
     kept = record["config"] if algo == record["algo"] else {}
-    config = _config(algo, kept, config_file, settings, hidden, paper)
+    if precision is not None and algo != "d3g":
+        raise click.UsageError("--precision is a setting of d3g: leave it out.")
+    given = settings | PRECISIONS.get(precision or "", {}) | ({} if hidden is None else {"hidden": hidden})
+    config = _config(algo, kept, config_file, given, paper)
     data = _load(datasets, out)
     if datasets or seeds:
         seeds = seeds or tuple(dict.fromkeys(member["seed"] for member in record["members"]))
@@ -128,8 +146,7 @@ def _config(
     algo: str,
     kept: dict[str, Any],
     config_file: str | None,
-    settings: dict[str, Any],
-    hidden: int | None,
+    given: dict[str, Any],
     paper: bool,
 ) -> Config:
     """The defaults, the paper's or the resumed run's settings; then the file's; then the options'."""
@@ -140,7 +157,6 @@ def _config(
     config: Config = configure(kind.paper() if paper else kind(), {} if paper else kept, where="run.json")
     if config_file is not None:
         config = configure(config, read_settings(config_file), where=config_file)
-    given = settings | ({} if hidden is None else {"hidden": hidden})
     return configure(config, given, where="--set")
 
 

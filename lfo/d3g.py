@@ -77,6 +77,7 @@ class D3GConfig:
     expectile: float = 0.9  # κ of V_χ, with relative_value
     clip_targets: bool = True  # [False]
     bf16: bool = False  # the product of the hidden layers in bfloat16: faster where the processor has it
+    tf32: bool = False  # products in TensorFloat-32 on a GPU that has it
     candidates: int = 32  # next states to choose the aim from [1: τ(s) itself]
     act_on_cycle: bool = False  # with one candidate: aim for C(s, τ(s)) instead of τ(s)
 
@@ -235,7 +236,7 @@ class D3G(Learner):
             # Targets: θ' ← θ' + 0.005 (θ − θ'), ψ' likewise
             with torch.no_grad():
                 torch._foreach_lerp_(self.targets, self.online, config.polyak)
-            self.predictor_metrics = torch.stack([values.mean(dim=(1, 2)), cycle_error]).detach()
+                self.predictor_metrics.copy_(torch.stack([values.mean(dim=(1, 2)), cycle_error]))
         self.updates += 1
         q_predicted, last_cycle_error = self.predictor_metrics
         return {

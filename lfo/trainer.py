@@ -25,6 +25,7 @@ from torch import Tensor
 
 from lfo.algorithms import ALGORITHMS, Agent, Config
 from lfo.datasets import LfoError, Transitions
+from lfo.graphs import ReplayedSteps, eager_step
 from lfo.run import RunFolder
 from lfo.units import Table, Units
 
@@ -183,16 +184,15 @@ def run_steps(
         LfoError: every member has diverged.
     """
     _keep_freed_memory()
-    names: list[str] = []
+    step = ReplayedSteps(agent, table) if table.rows.is_cuda else eager_step(agent, table)
     rows = [] if history is None else list(history)
     while agent.updates < steps and not should_stop():
         block, offset = divmod(agent.updates, BLOCK)
         generators = [seeded(seed, 0, block) for seed in agent.seeds]
         drawn = table.draw(generators, BLOCK, agent.config.batch_size)
         for index in drawn[offset : offset + steps - agent.updates]:
-            metrics = agent.update(table.batch(index, agent.units))
-            names = names or list(metrics)
-            rows.append(torch.stack(list(metrics.values())))
+            names, values = step(index)
+            rows.append(values)
             on_step()
             if agent.updates % LOG_EVERY == 0 or agent.updates == steps:
                 recent = torch.stack(rows)
@@ -297,6 +297,8 @@ def train(
     """
     config = config or ALGORITHMS[algo][1]()
     where = pick_device(device)
+    if where.type == "cuda":
+        torch.set_float32_matmul_precision("high" if getattr(config, "tf32", False) else "highest")
     agent, table = build(algo, config, datasets, members, where)
     info = describe(algo, config, datasets, members, steps, command)
     state: dict[str, Any] = {}
