@@ -63,6 +63,24 @@ def test_paper_turns_the_departures_off(dataset: Path, tmp_path: Path) -> None:
     assert record(tmp_path / "run")["config"] == wanted
 
 
+@pytest.mark.parametrize(
+    ("precision", "bf16", "tf32"), [("fp32", False, False), ("tf32", False, True), ("bf16", True, False)]
+)
+def test_precision_is_kept_in_the_record(
+    dataset: Path, tmp_path: Path, precision: str, bf16: bool, tf32: bool
+) -> None:
+    must("train", dataset, "-o", tmp_path / "run", *TINY, "--precision", precision)
+    config = record(tmp_path / "run")["config"]
+    assert isinstance(config, dict)
+    assert (config["bf16"], config["tf32"]) == (bf16, tf32)
+
+
+def test_precision_is_none_of_bcos_settings(dataset: Path, tmp_path: Path) -> None:
+    failed = d3g("train", dataset, "-o", tmp_path / "run", "--algo", "bco", "--precision", "bf16")
+    assert failed.code == 2
+    assert "--precision" in failed.err
+
+
 def test_bco_says_that_it_learns_nothing_yet(dataset: Path, tmp_path: Path) -> None:
     done = d3g("train", dataset, "-o", tmp_path / "run", "--algo", "bco", *TINY)
     assert done.code == 0
