@@ -1,0 +1,45 @@
+"""Published numbers, to put ours beside: facts from papers, each with its source.
+
+``table1.csv`` is Table 1 of Edwards et al. 2020, *Estimating Q(s,s') with Deep Deterministic Dynamics Gradients*
+(arXiv 2002.09505): the return of the data's own policy π_o, of BCO and of D3G, mean and standard deviation, on
+data with a fraction of random actions. Its environments are gym's -v2.
+"""
+
+from __future__ import annotations
+
+import csv
+from functools import cache
+from importlib import resources
+from typing import NamedTuple
+
+__all__ = ["SOURCE", "Published", "published", "table1"]
+
+SOURCE = "Edwards et al. 2020, arXiv 2002.09505, Table 1"
+
+
+class Published(NamedTuple):
+    """A published return."""
+
+    mean: float
+    std: float
+
+
+@cache
+def table1() -> dict[tuple[str, float, str], Published]:
+    """Table 1 by (environment without its version, random_frac, algorithm: ``pi_o``, ``bco`` or ``d3g``)."""
+    with (resources.files("lfo.published") / "table1.csv").open(encoding="utf-8", newline="") as file:
+        return {
+            (_family(row["env"]), float(row["random_frac"]), row["agent"].lower()): Published(
+                float(row["mean"]), float(row["std"])
+            )
+            for row in csv.DictReader(file)
+        }
+
+
+def published(env_id: str, random_frac: float, algo: str) -> Published | None:
+    """What Table 1 has for an environment of any version; None where it has nothing."""
+    return table1().get((_family(env_id), round(random_frac, 6), algo))
+
+
+def _family(env_id: str) -> str:
+    return env_id.rpartition("-v")[0] or env_id
