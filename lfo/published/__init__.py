@@ -27,13 +27,13 @@ class Published(NamedTuple):
 @cache
 def table1() -> dict[tuple[str, float, str], Published]:
     """Table 1 by (environment without its version, random_frac, algorithm: ``pi_o``, ``bco`` or ``d3g``)."""
-    with (resources.files("lfo.published") / "table1.csv").open(encoding="utf-8", newline="") as file:
-        return {
-            (_family(row["env"]), float(row["random_frac"]), row["agent"].lower()): Published(
-                float(row["mean"]), float(row["std"])
-            )
-            for row in csv.DictReader(file)
-        }
+    text = (resources.files("lfo.published") / "table1.csv").read_text(encoding="utf-8")
+    return {
+        (_family(row["env"]), float(row["random_frac"]), row["agent"].lower()): Published(
+            float(row["mean"]), float(row["std"])
+        )
+        for row in csv.DictReader(text.splitlines())
+    }
 
 
 def published(env_id: str, random_frac: float, algo: str) -> Published | None:
