@@ -527,13 +527,13 @@ def _seconds_left(cell: Cell, found: Mapping[Cell, Status]) -> float | None:
     mine = found[cell]
     if mine.state == "done":
         return 0.0
-    alike = [s for other, s in found.items() if other.algo == cell.algo] or list(found.values())
-    if mine.done >= 0.05 * mine.total:
-        alike = [mine]
-    done = sum(status.done for status in alike)
-    if done == 0 or mine.total == 0:
+    begun = {other: status for other, status in found.items() if status.done > 0}
+    like_it = [status for other, status in begun.items() if other.algo == cell.algo]
+    measured = [mine] if mine.done >= 0.05 * mine.total > 0 else like_it or list(begun.values())
+    if not measured or mine.total == 0:
         return None
-    return (mine.total - mine.done) * sum(status.seconds for status in alike) / done
+    speed = sum(status.done for status in measured) / max(sum(status.seconds for status in measured), 1e-3)
+    return (mine.total - mine.done) / speed
 
 
 def _all_left(rows: tuple[Row, ...]) -> float | None:

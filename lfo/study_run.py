@@ -52,7 +52,7 @@ from lfo.study import (
 )
 from lfo.study_cell import work_units
 from lfo.study_worker import STOPPED
-from lfo.trainer import pick_device
+from lfo.trainer import interruptible, pick_device
 
 __all__ = ["cell_results", "run"]
 
@@ -273,24 +273,24 @@ def _work_off(
 ) -> dict[str, str]:
     """Run all tasks; the failed ones and why."""
     waiting, failed, told = list(tasks), dict[str, str](), 0.0
-    try:
-        while waiting or workers.running:
-            _drop_hopeless(folder, waiting, failed)
-            changed = _start_ready(folder, waiting, workers)
-            for task, reason in workers.ended():
-                changed = True
-                if reason is not None:
-                    failed[task.name] = reason
-                _tell_cells(folder, task, reason)
-                report.write()
-            if changed or time.monotonic() - told > TELL_SECONDS:
-                told = time.monotonic()
-                on_change(overview(folder, running=True))
-            else:
-                time.sleep(POLL_SECONDS)
-    except BaseException:
-        workers.stop()
-        raise
+    with interruptible() as stop:
+        try:
+            while (waiting or workers.running) and not stop():
+                _drop_hopeless(folder, waiting, failed)
+                changed = _start_ready(folder, waiting, workers)
+                for task, reason in workers.ended():
+                    changed = True
+                    if reason is not None:
+                        failed[task.name] = reason
+                    _tell_cells(folder, task, reason)
+                    report.write()
+                if changed or time.monotonic() - told > TELL_SECONDS:
+                    told = time.monotonic()
+                    on_change(overview(folder, running=True))
+                else:
+                    time.sleep(POLL_SECONDS)
+        finally:
+            workers.stop()
     return failed
 
 
