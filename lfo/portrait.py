@@ -398,7 +398,7 @@ def _draw_reacher(arrays: Arrays) -> Figure:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 7), layout="constrained")
-    upper, lower = figure.subfigures(2, 1, height_ratios=[1.75, 1])
+    upper, lower = np.ravel(figure.subfigures(2, 1, squeeze=False, height_ratios=[1.75, 1]))
     plane, distance = upper.subplots(1, 2)
     image = plane.pcolormesh(
         arrays["plane_x"], arrays["plane_y"], arrays["plane_q"], cmap="viridis", shading="nearest"
@@ -417,7 +417,7 @@ def _draw_reacher(arrays: Arrays) -> Figure:
     distance.set(ylabel="fingertip to target (m)", xlim=(0, _steps(arrays)), ylim=(0, 2 * sum(LINKS)))
     _plain(distance)
     _legend(distance, loc="upper right")
-    for start, ax in enumerate(lower.subplots(1, len(arrays["real"]))):
+    for start, ax in enumerate(lower.subplots(1, len(arrays["real"]), squeeze=False)[0]):
         for name, style in _LINES.items():
             ax.plot(*_fingertips(arrays[name][start]).T, **style)
         _target(ax, arrays, start, 11)
