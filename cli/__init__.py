@@ -27,6 +27,7 @@ COMMANDS: dict[str, str] = {
     "eval": "Measure a trained policy: returns over episodes and seeds.",
     "compare": "Put runs side by side: a table and a plot of return against interactions.",
     "demo": "Do all of it on InvertedPendulum with random data, in a few minutes.",
+    "study": "Run a whole table of runs, such as the paper's Table 1, and report it.",
     "gridworld": "Reproduce the paper's tabular experiments, QSS against QSA.",
     "completion": "Print the shell completion script for bash, zsh or fish.",
 }

@@ -15,6 +15,7 @@ __all__ = [
     "DEVICE",
     "PRECISIONS",
     "command_line",
+    "duration",
     "note",
     "parse_seeds",
     "parse_settings",
@@ -89,6 +90,15 @@ def note(text: str) -> None:
 def command_line(ctx: click.Context) -> str:
     """The line that was typed, for ``run.json``."""
     return shlex.join(ctx.meta["lfo.line"])
+
+
+def duration(seconds: float) -> str:
+    """``3m12s``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}h{minutes:02d}m"
+    return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
 
 
 @contextmanager

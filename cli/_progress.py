@@ -10,7 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from lfo.cli._common import note
+from lfo.cli._common import duration, note
 from lfo.trainer import Progress
 
 __all__ = ["Bars", "bars", "duration"]
@@ -67,12 +67,3 @@ def bars() -> Iterator[Bars]:
         yield progress
     finally:
         progress.close()
-
-
-def duration(seconds: float) -> str:
-    """``3m12s``."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours}h{minutes:02d}m"
-    return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"

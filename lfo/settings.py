@@ -27,8 +27,8 @@ _AT_MOST = {"polyak": 1.0}
 _KINDS = {int: "a whole number from 1 up", float: "a number from 0 up", bool: "true or false"}
 
 
-def read_settings(path: str | Path) -> dict[str, Any]:
-    """The keys and values of a TOML file.
+def read_settings(path: str | Path, field: str = "--config") -> dict[str, Any]:
+    """The keys and values of a TOML file; ``field`` is what an error calls it.
 
     Raises:
         LfoError: it cannot be read or is not TOML.
@@ -38,7 +38,7 @@ def read_settings(path: str | Path) -> dict[str, Any]:
     except OSError as error:
         raise data_error(
             path,
-            "--config",
+            field,
             expected="a TOML file",
             found=error.strerror or "an error",
             remedy="check the path",
@@ -46,7 +46,7 @@ def read_settings(path: str | Path) -> dict[str, Any]:
     except ValueError as error:
         raise data_error(
             path,
-            "--config",
+            field,
             expected="TOML, such as `hidden = 128`",
             found=" ".join(str(error).split()),
             remedy="mend that line",

@@ -7,6 +7,7 @@ it goes on bit for bit from the step its checkpoint names.
 from __future__ import annotations
 
 import ctypes
+import math
 import platform
 import signal
 import sys
@@ -459,36 +460,50 @@ def _fit(
     """Run the steps that are missing, logging and keeping checkpoints."""
     divergence = Divergence(agent, state.get("stopped"))
     log = _Log(agent, out, resumed_at=agent.updates)
-    saved = time.monotonic()
+    history = state.get("history")
     progress.start("train", steps, agent.updates)
 
     def on_log(step: int, metrics: dict[str, list[float]], stopped: list[int]) -> None:
-        nonlocal saved
         log.row(step, metrics)
         progress.show({name: float(np.nanmean(values)) for name, values in metrics.items()})
         for member in stopped:
             progress.note(
                 f"seed {agent.seeds[member]} stopped: {divergence.stopped[member]}; its last good state is kept"
             )
-        if out is not None and time.monotonic() - saved > CHECKPOINT_SECONDS:
-            log.write()
-            out.save_checkpoint(checkpoint(agent, stopped=divergence.stopped))
-            saved = time.monotonic()
 
     with interruptible() as stop:
-        history = run_steps(
-            agent,
-            table,
-            steps,
-            divergence=divergence,
-            history=state.get("history"),
-            on_log=on_log,
-            on_step=progress.step,
-            should_stop=stop,
-        )
-        if out is not None:
-            log.write()
-            out.save_checkpoint(checkpoint(agent, history, divergence.stopped))
+        while agent.updates < steps and not stop():
+            pause = _Pause(stop, math.inf if out is None else CHECKPOINT_SECONDS, progress)
+            history = run_steps(
+                agent,
+                table,
+                steps,
+                divergence=divergence,
+                history=history,
+                on_log=on_log,
+                on_step=pause.step,
+                should_stop=pause,
+            )
+            if out is not None:
+                log.write()
+                out.save_checkpoint(checkpoint(agent, history, divergence.stopped))
+
+
+class _Pause:
+    """Whether to pause: ``seconds`` have passed and a step was done, or the run is to stop."""
+
+    def __init__(self, stop: Callable[[], bool], seconds: float, progress: Progress) -> None:
+        self.stop, self.progress, self.due = stop, progress, False
+        self.until = time.monotonic() + seconds
+
+    def step(self) -> None:
+        """A step is done."""
+        self.progress.step()
+        self.due = time.monotonic() >= self.until
+
+    def __call__(self) -> bool:
+        """Asked before each step."""
+        return self.due or self.stop()
 
 
 class _Log:

@@ -16,7 +16,7 @@ from shell import TINY, assert_same_weights, copy, must, start
 from lfo import RunFolder, trainer
 
 ROUNDS = ("--rounds", "20", "--interactions", "30", "--grad-steps", "40", "--episodes", "2", "--hidden", "8")
-OFTEN = "import lfo.trainer as t; t.CHECKPOINT_SECONDS = 0; t.LOG_EVERY = 50"
+OFTEN = "import lfo.trainer as t; t.CHECKPOINT_SECONDS = 0.05; t.LOG_EVERY = 50"
 STEPS = 1500
 WORDS = (*TINY[:-1], str(STEPS), "--seeds", "0-1", "--device", "cpu")
 

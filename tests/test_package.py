@@ -30,7 +30,7 @@ def test_every_module_is_in_the_wheel_under_its_import_name(wheel: zipfile.ZipFi
     names = set(wheel.namelist())
     for folder, package in FOLDERS.items():
         for path in (ROOT / folder).rglob("*"):
-            if path.suffix in (".py", ".safetensors", ".typed") or path.name == "py.typed":
+            if path.suffix in (".py", ".csv", ".safetensors", ".typed") or path.name == "py.typed":
                 assert f"{package}/{path.relative_to(ROOT / folder).as_posix()}" in names
 
 

@@ -1,0 +1,170 @@
+"""The pictures of a study's report: return against interactions, and the scores of single seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lfo.figures import save_figure
+from lfo.published import Published
+from lfo.robust import Array, mean, stratified_interval
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["COLOURS", "NAMES", "Line", "Panel", "curves", "panel_file", "seeds"]
+
+NAMES = {"bco": "BCO", "d3g": "D3G", "pi_o": "π_o"}
+COLOURS = {"bco": "#d9661f", "d3g": "#1f5fa8"}
+"""Blue and orange, which all kinds of colour vision tell apart; shapes differ, too."""
+_MARKERS = {"bco": "s", "d3g": "o"}
+_OTHER = "#4d7d3a"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One algorithm's part of a panel."""
+
+    algo: str
+    interactions: Array
+    """[R]"""
+    scores: Array
+    """[n, R] mean returns of each round, finite; R may be 0."""
+    strata: np.ndarray
+    """[n] data set of each seed in ``scores``."""
+    final: Array
+    """[f] final scores."""
+    published: Published | None
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One environment with one fraction of random actions."""
+
+    random_frac: float
+    lines: tuple[Line, ...]
+    behaviour: float | None
+    """Mean return of π_o."""
+
+
+def panel_file(env: str, random_frac: float | None = None) -> str:
+    """What a picture of curves is called."""
+    return f"curves-{env}.png" if random_frac is None else f"curves-{env}-{100 * random_frac:g}.png"
+
+
+def curves(env: str, panels: Sequence[Panel], folder: Path) -> list[Path]:
+    """Draw return against interactions: one picture of all panels, and one of each; all with the same y axis.
+
+    The line is the mean over seeds, its band the stratified 95% bootstrap interval of that mean; the dashed
+    line in the same colour is the published mean.
+    """
+    from matplotlib.figure import Figure
+
+    columns = min(len(panels), 3)
+    rows = -(-len(panels) // columns)
+    together = Figure(figsize=(4.4 * columns, 3.3 * rows), layout="constrained")
+    axes = together.subplots(rows, columns, squeeze=False).ravel()
+    limits = _limits(panels)
+    paths = []
+    for ax, panel in zip(axes, panels, strict=False):
+        _curves_panel(ax, panel, limits)
+        alone = Figure(figsize=(4.6, 3.5), layout="constrained")
+        _curves_panel(alone.subplots(), panel, limits)
+        paths.append(save_figure(alone, folder / panel_file(env, panel.random_frac), dpi=160))
+    for ax in axes[len(panels) :]:
+        ax.set_axis_off()
+    together.suptitle(env)
+    return [save_figure(together, folder / panel_file(env)), *paths]
+
+
+def _limits(panels: Sequence[Panel]) -> tuple[float, float]:
+    values = [np.ravel(line.scores) for panel in panels for line in panel.lines]
+    values += [[line.published.mean] for panel in panels for line in panel.lines if line.published]  # type: ignore[misc]
+    values += [[panel.behaviour] for panel in panels if panel.behaviour is not None]  # type: ignore[misc]
+    pooled = np.concatenate([np.zeros(0), *values])
+    if len(pooled) == 0:
+        return 0.0, 1.0
+    room = 0.05 * max(float(np.ptp(pooled)), 1e-3)
+    return float(pooled.min()) - room, float(pooled.max()) + room
+
+
+def _curves_panel(ax: Axes, panel: Panel, limits: tuple[float, float]) -> None:
+    for line in panel.lines:
+        name, colour = NAMES.get(line.algo, line.algo), COLOURS.get(line.algo, _OTHER)
+        if line.scores.size:
+            low, high = stratified_interval(line.scores, line.strata, statistic=mean)
+            ax.fill_between(line.interactions, low, high, color=colour, alpha=0.18, linewidth=0)
+            style: dict[str, Any] = {
+                "color": colour,
+                "marker": _MARKERS.get(line.algo, "^"),
+                "markersize": 3.5,
+            }
+            label = f"{name} ({len(line.scores)} seeds)"
+            ax.plot(line.interactions, line.scores.mean(axis=0), linewidth=2, label=label, **style)
+        if line.published is not None:
+            ax.axhline(
+                line.published.mean,
+                color=colour,
+                linestyle=(0, (5, 3)),
+                linewidth=1.2,
+                label=f"{name}, paper",
+            )
+    if panel.behaviour is not None:
+        ax.axhline(panel.behaviour, color="#333333", linestyle=":", linewidth=1.2, label=r"$\pi_o$, measured")
+    ax.set(title=f"{panel.random_frac:.0%} random actions", ylim=limits)
+    ax.set(xlabel="interactions of each seed", ylabel="mean return")
+    ax.set_xlim(left=0)
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    _plain(ax)
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(fontsize=7.5, frameon=True, framealpha=0.8, edgecolor="none")
+
+
+def seeds(env: str, panels: Sequence[Panel], path: Path) -> Path:
+    """Draw every seed's final score as a dot; a line across marks the published mean."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(1.6 + 1.5 * max(len(panels), 3), 3.6), layout="constrained")
+    ax = figure.subplots()
+    told: set[str] = set()
+    for place, panel in enumerate(panels):
+        width = 0.8 / max(len(panel.lines), 1)
+        for number, line in enumerate(panel.lines):
+            centre = place + (number - (len(panel.lines) - 1) / 2) * width
+            _dots(ax, line, centre, width, told)
+    ax.set_xticks(range(len(panels)), [f"{panel.random_frac:.0%}" for panel in panels])
+    ax.set(title=env, xlabel="random actions in the data", ylabel="final score of each seed")
+    ax.set_xlim(-0.6, len(panels) - 0.4)
+    _plain(ax)
+    ax.grid(visible=False, axis="x")
+    if told:
+        figure.legend(*ax.get_legend_handles_labels(), loc="outside right upper", fontsize=8, frameon=False)
+    return save_figure(figure, path)
+
+
+def _dots(ax: Axes, line: Line, centre: float, width: float, told: set[str]) -> None:
+    name, colour = NAMES.get(line.algo, line.algo), COLOURS.get(line.algo, _OTHER)
+
+    def label(text: str) -> str:
+        fresh = text not in told
+        told.add(text)
+        return text if fresh else f"_{text}"
+
+    if len(line.final):
+        # Side by side in the order of the seeds, so that equal scores do not hide each other.
+        spread = np.linspace(-0.3, 0.3, len(line.final)) * width if len(line.final) > 1 else np.zeros(1)
+        style: dict[str, Any] = {"color": colour, "marker": _MARKERS.get(line.algo, "^"), "linestyle": ""}
+        ax.plot(centre + spread, line.final, markersize=5, alpha=0.75, label=label(name), **style)
+    if line.published is not None:
+        ends = [centre - 0.42 * width, centre + 0.42 * width]
+        ax.plot(ends, [line.published.mean] * 2, color=colour, linewidth=1.6, label=label(f"{name}, paper"))
+
+
+def _plain(ax: Axes) -> None:
+    ax.grid(color="#e4e4e4", linewidth=0.8)
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
