@@ -66,7 +66,8 @@ class Inverse(Learner):
         self.config, self.standardised, self._units = config, standardised, (units,)
         self.register_buffer("action_mid", torch.from_numpy((high + low) / 2).float())
         self.register_buffer("action_reach", torch.from_numpy((high - low) / 2).float())
-        self.network = MLP(2 * units.mean.shape[-1], config.hidden, len(low), member_generators(seeds))
+        self.size = int(units.mean.shape[-1])
+        self.network = MLP(2 * self.size, config.hidden, len(low), member_generators(seeds))
         self.to(device)
         self.optimiser = adam(self.network.parameters(), config.learning_rate)
 
