@@ -171,7 +171,9 @@ def first_non_finite(array: NDArray[np.float32]) -> int | None:
     flat = array.reshape(-1)
     for start in range(0, flat.size, _BLOCK):
         block = flat[start : start + _BLOCK]
-        if not math.isfinite(np.dot(block, block)):
+        with np.errstate(over="ignore", invalid="ignore"):
+            squares = float(np.dot(block, block))
+        if not math.isfinite(squares):
             finite = np.isfinite(block)
             if not finite.all():
                 return start + int(np.argmin(finite))
