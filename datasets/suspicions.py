@@ -36,10 +36,10 @@ def in_flags(terminals: Bools | None, timeouts: Bools | None) -> list[str]:
         return [
             f"no flag is ever set: read as one episode of {len(ends)} rows; if there were resets, mark them"
         ]
-    if len(terminals) > 1 and terminals.mean() > 0.5:
+    share = np.count_nonzero(terminals) / len(terminals)
+    if len(terminals) > 1 and share > 0.5:
         return [
-            f"{terminals.mean():.0%} of all rows are terminal: `terminals` looks inverted "
-            "(true while the episode runs)"
+            f"{share:.0%} of all rows are terminal: `terminals` looks inverted (true while the episode runs)"
         ]
     return _time_limit(terminals, ends)
 
@@ -65,7 +65,7 @@ def _time_limit(terminals: Bools, ends: Bools) -> list[str]:
 
 def in_dropped_rows(terminals: Bools) -> list[str]:
     """Without next states an episode's last row is dropped, and with it all that is known of terminations."""
-    count = int(terminals.sum())
+    count = int(np.count_nonzero(terminals))
     if count == 0:
         return []
     return [
@@ -132,7 +132,7 @@ def _constant(data: Transitions) -> list[str]:
     still = still[(data.states[:, still] == data.states[0, still]).all(axis=0)]
     if len(still):
         notes.append(f"state dimension {_listed(still)} never changes: it carries nothing to learn from")
-    if bool((data.rewards == data.rewards[0]).all()):
+    if all(bool((part == data.rewards[0]).all()) for part in (data.rewards[:1024], data.rewards)):
         notes.append(f"rewards never vary: all are {data.rewards[0]:g}")
     return notes
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import InitVar, dataclass, field
 from functools import cached_property
@@ -16,7 +17,7 @@ from lfo.datasets.errors import LfoError
 
 __all__ = ["Metadata", "Transitions", "file_sha256", "first_non_finite"]
 
-_BLOCK = 1 << 16  # values looked at at a time: small enough to stay in the cache
+_BLOCK = 1 << 18  # values looked at at a time
 
 
 @dataclass(frozen=True)
@@ -164,15 +165,18 @@ def _check_finite(name: str, array: NDArray[np.float32]) -> None:
 def first_non_finite(array: NDArray[np.float32]) -> int | None:
     """Flat index of the first NaN or infinity of a C-contiguous array, None if there is none.
 
-    Works block by block, so that no second array of the data's size is made.
+    Works block by block, so that no second array of the data's size is made. A sum of squares that is finite
+    has only finite terms, and is computed at the speed of memory; one that is not may just be too large.
     """
     flat = array.reshape(-1)
-    finite = np.empty(min(_BLOCK, flat.size), dtype=bool)
     for start in range(0, flat.size, _BLOCK):
         block = flat[start : start + _BLOCK]
-        mask = np.isfinite(block, out=finite[: block.size])
-        if not mask.all():
-            return start + int(np.argmin(mask))
+        with np.errstate(over="ignore", invalid="ignore"):
+            squares = float(np.dot(block, block))
+        if not math.isfinite(squares):
+            finite = np.isfinite(block)
+            if not finite.all():
+                return start + int(np.argmin(finite))
     return None
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import mse_loss
 
 from lfo.datasets import LfoError
 from lfo.inverse import Inverse
@@ -69,7 +70,7 @@ class BCO(Learner):
         """One gradient step on ‖π_ζ(s) − I_ω(s, s')‖²; metrics are [M], on the device."""
         with torch.no_grad():
             inferred = self._inverse()(batch.states, batch.deltas)
-        losses = (self._policy(batch.states) - inferred).square().mean(dim=(1, 2))
+        losses = mse_loss(self._policy(batch.states), inferred, reduction="none").mean(dim=(1, 2))
         descend(self.optimiser, losses)
         self.updates += 1
         return {"policy_loss": losses.detach()}
@@ -81,7 +82,7 @@ class BCO(Learner):
 
     def _policy(self, states: Tensor) -> Tensor:
         inverse = self._inverse()
-        return inverse.action_mid + inverse.action_reach * torch.tanh(self.policy(states))
+        return torch.addcmul(inverse.action_mid, inverse.action_reach, torch.tanh(self.policy(states)))
 
     def _inverse(self) -> Inverse:
         if self.inverse is None:

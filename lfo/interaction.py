@@ -28,10 +28,10 @@ from lfo.datasets.envs import Env, action_bounds, make_env, make_envs, require_s
 from lfo.evaluation import Evaluation, evaluate_policy
 from lfo.inverse import Inverse, InverseConfig
 from lfo.run import RunFolder
-from lfo.trainer import Divergence, Progress, checkpoint, interruptible, run_steps, seeded
+from lfo.trainer import BLOCK, Divergence, Progress, checkpoint, interruptible, run_steps, seeded
 from lfo.units import Table
 
-__all__ = ["Interactions", "Round", "act", "evaluate", "learn_inverse", "require_fit"]
+__all__ = ["Interactions", "Round", "act", "evaluate", "fit_inverse", "learn_inverse", "require_fit"]
 
 _NOISE, _FIT, _RESET = 1, 2, 3  # streams of a member's seed; 0 is offline training's
 
@@ -147,6 +147,45 @@ def make_inverse(agent: Agent, config: InverseConfig, low: np.ndarray, high: np.
         standardised=agent.config.standardise,
         device=agent.units.mean.device,
     )
+
+
+def fit_inverse(
+    inverse: Inverse,
+    rows: Tensor,
+    steps: int,
+    generators: Sequence[torch.Generator],
+    *,
+    on_step: Callable[[], object] = lambda: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Tensor | None:
+    """Gradient steps of I on minibatches of its interactions, drawn uniformly.
+
+    Args:
+        inverse: the members.
+        rows: [M, n, 2 S + A], [state | delta | action] in the learner's units, a row an interaction.
+        steps: gradient steps.
+        generators: one a member; its draws decide that member's minibatches.
+        on_step: called after each step, for a progress bar.
+        should_stop: asked before each step.
+
+    Returns:
+        The losses [M] of the last step, or None if ``should_stop`` said so.
+    """
+    members, count, width = rows.shape
+    size, batch_size = inverse.size, inverse.config.batch_size
+    flat, first = rows.reshape(-1, width), count * torch.arange(members)[:, None]
+    losses = None
+    for start in range(0, steps, BLOCK):
+        shape = (min(BLOCK, steps - start), batch_size)
+        drawn = torch.stack([torch.randint(count, shape, generator=g) for g in generators], dim=1)
+        for index in (drawn + first).flatten(1).to(flat.device):
+            if should_stop():
+                return None
+            batch = flat.index_select(0, index).view(members, batch_size, width)
+            states, deltas, actions = torch.split(batch, [size, size, width - 2 * size], dim=-1)
+            losses = inverse.update(states, deltas, actions)
+            on_step()
+    return losses
 
 
 def evaluate(
@@ -296,20 +335,12 @@ class _Stage:
         states = agent.units.states(seen.states)
         deltas = agent.units.deltas(seen.states, seen.next_states)
         rows = torch.cat([states, deltas, seen.actions], dim=-1)
-        sizes = [states.shape[-1], deltas.shape[-1], seen.actions.shape[-1]]
         generators = [seeded(seed, _FIT, number) for seed in agent.seeds]
-        first = torch.arange(len(agent.seeds))[:, None] * len(seen)
-        flat = rows.reshape(-1, rows.shape[-1])
-        for _ in range(config.grad_steps):
-            if stop():
-                return False
-            drawn = torch.stack(
-                [torch.randint(len(seen), (config.batch_size,), generator=g) for g in generators]
-            )
-            index = (drawn + first).reshape(-1).to(flat.device)
-            batch = flat.index_select(0, index).view(len(agent.seeds), config.batch_size, -1)
-            losses = inverse.update(*torch.split(batch, sizes, dim=-1))
-            self.progress.step()
+        losses = fit_inverse(
+            inverse, rows, config.grad_steps, generators, on_step=self.progress.step, should_stop=stop
+        )
+        if losses is None:
+            return False
         self._check(["inverse_loss"], losses[None, None], number)
         return True
 

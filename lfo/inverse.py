@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import mse_loss
 
 from lfo.networks import MLP, Learner, adam, descend, member_generators
 from lfo.units import Units
@@ -66,7 +67,8 @@ class Inverse(Learner):
         self.config, self.standardised, self._units = config, standardised, (units,)
         self.register_buffer("action_mid", torch.from_numpy((high + low) / 2).float())
         self.register_buffer("action_reach", torch.from_numpy((high - low) / 2).float())
-        self.network = MLP(2 * units.mean.shape[-1], config.hidden, len(low), member_generators(seeds))
+        self.size = int(units.mean.shape[-1])
+        self.network = MLP(2 * self.size, config.hidden, len(low), member_generators(seeds))
         self.to(device)
         self.optimiser = adam(self.network.parameters(), config.learning_rate)
 
@@ -74,11 +76,11 @@ class Inverse(Learner):
         """Actions [M, B, A] that lead from ``states`` along ``deltas`` [M, B, S] (the learner's units)."""
         aims = deltas if self.standardised else self._units[0].after(states, deltas)
         outputs = self.network(torch.cat([states, aims], dim=-1))
-        return self.action_mid + self.action_reach * torch.tanh(outputs)
+        return torch.addcmul(self.action_mid, self.action_reach, torch.tanh(outputs))
 
     def update(self, states: Tensor, deltas: Tensor, actions: Tensor) -> Tensor:
         """One gradient step on ‖I_ω(s, s') − a‖², mean over batch and action dimensions; the losses are [M]."""
-        losses = (self(states, deltas) - actions).square().mean(dim=(1, 2))
+        losses = mse_loss(self(states, deltas), actions, reduction="none").mean(dim=(1, 2))
         descend(self.optimiser, losses)
         self.updates += 1
         return losses.detach()
