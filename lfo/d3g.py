@@ -30,6 +30,10 @@ measurements.
   states of the data and never to a state that is imagined for a value nothing reached. τ's value term is
   in units of σ, so that the cycle keeps its hold on τ while Q grows to r/(1−γ).
 - ``clip_targets``: targets stay in the interval that discounted sums of the data's rewards can reach.
+- ``known_within``: a next state s', or the C'(s', ·) imagined after it, that lies further than 3 standard
+  deviations from the data's mean in a dimension that moves is unknown, and no better than the worst known s'
+  of its minibatch (the halt state of MOReL, Kidambi et al. 2020, arXiv 2005.05951, without its penalty's size
+  to choose). Else Q extrapolates: where it happens to stay high, the policy drifts out of the data.
 - ``candidates``: the policy aims for the best, by min_i Q_θi(s, ·), of C(s, τ(s)) and the next states
   f(s, z) for z spread over [−3, 3]: τ(s) = argmax Q(s, s') over the next states that f knows, found by
   looking instead of by τ's gradient. One candidate is τ(s) alone (C(s, τ(s)) with ``act_on_cycle``).
@@ -78,6 +82,7 @@ class D3GConfig:
     clip_targets: bool = True  # [False]
     bf16: bool = False  # the product of the hidden layers in bfloat16: faster where the processor has it
     tf32: bool = False  # products in TensorFloat-32 on a GPU that has it
+    known_within: float = 3.0  # standard deviations from the data's mean [0: every state is known]
     candidates: int = 32  # next states to choose the aim from [1: τ(s) itself]
     act_on_cycle: bool = False  # with one candidate: aim for C(s, τ(s)) instead of τ(s)
 
@@ -91,6 +96,7 @@ class D3GConfig:
             bound_deltas=False,
             relative_value=False,
             clip_targets=False,
+            known_within=0.0,
             candidates=1,
         )
 
@@ -205,6 +211,8 @@ class D3G(Learner):
             reached = self.cycle(self.target_critic1, next_states, proposed)
             next_q1 = self.value(self.target_critic1, next_states, reached)
             next_q2 = self.value(self.target_critic2, next_states, reached)
+            if config.known_within:
+                next_q1, next_q2 = self._pessimistic(next_states, reached, next_q1, next_q2)
             y = q_target(rewards, continues, next_q1, next_q2, config.gamma)
             if config.clip_targets:
                 y = y.clamp(self.target_range[:, 0], self.target_range[:, 1])
@@ -282,6 +290,19 @@ class D3G(Learner):
         q = torch.minimum(self.value(self.critic1, starts, flat), self.value(self.critic2, starts, flat))
         best = q.view(members, batch, others + 1).argmax(dim=2)
         return deltas.gather(2, best[:, :, None, None].expand(-1, -1, 1, size))[:, :, 0]
+
+    def _pessimistic(
+        self, next_states: Tensor, reached: Tensor, next_q1: Tensor, next_q2: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The values [M, B, 1] of next states, unknown ones no better than the worst known one."""
+        moving, units = self.units.moving, self.units
+        spread = torch.maximum(next_states.abs(), units.after(next_states, reached).abs()) * moving
+        unknown = spread.amax(dim=-1, keepdim=True) > self.config.known_within
+        lowest = torch.minimum(next_q1, next_q2)
+        worst = lowest.masked_fill(unknown, torch.inf).amin(dim=1, keepdim=True)
+        worst = torch.minimum(worst, lowest.amax(dim=1, keepdim=True))  # where nothing is known
+        bound = torch.where(unknown, worst, torch.inf)
+        return torch.minimum(next_q1, bound), torch.minimum(next_q2, bound)
 
     def _forward_model(
         self, states: Tensor, q: Tensor, baseline: Tensor | None, *, clip: bool = True
