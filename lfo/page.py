@@ -1,7 +1,7 @@
 """A report as a list of blocks, written once and rendered twice: as one HTML page and as Markdown.
 
-Texts may hold ``**bold**`` and `` `code` ``; everything else is shown as it stands. The HTML page needs nothing
-but itself: its style is inside, its pictures are data URIs, and it runs no script.
+Texts may hold ``**bold**``, `` `code` `` and π_o, whose o HTML sets lower; the rest is shown as it stands.
+The HTML page needs nothing but itself: its style is inside, its pictures are data URIs, and it runs no script.
 """
 
 from __future__ import annotations
@@ -14,7 +14,19 @@ from html import escape
 from pathlib import Path
 from typing import TypeAlias
 
-__all__ = ["Block", "Facts", "Heading", "Items", "Mark", "Picture", "Table", "Text", "to_html", "to_markdown"]
+__all__ = [
+    "LONG",
+    "Block",
+    "Facts",
+    "Heading",
+    "Items",
+    "Mark",
+    "Picture",
+    "Table",
+    "Text",
+    "to_html",
+    "to_markdown",
+]
 
 
 @dataclass(frozen=True)
@@ -78,6 +90,9 @@ class Picture:
     panels: Sequence[tuple[str, str]] = ()
     """(path, alternative text)"""
 
+
+LONG = 48
+"""Characters from which a fact has a line of its own."""
 
 Block: TypeAlias = Heading | Text | Items | Facts | Table | Picture
 
@@ -147,8 +162,7 @@ def _html(block: Block, folder: Path) -> str:
             rows = "".join(f"<li>{_inline(text)}</li>" for text in texts)
             return f'<ul class="alert">{rows}</ul>' if alert else f"<ul>{rows}</ul>"
         case Facts(pairs):
-            rows = "".join(f"<div><dt>{_inline(n)}</dt><dd>{_inline(v)}</dd></div>" for n, v in pairs)
-            return f"<dl>{rows}</dl>"
+            return f"<dl>{''.join(_html_fact(name, value) for name, value in pairs)}</dl>"
         case Picture():
             return _html_picture(block, folder)
         case Table():
@@ -156,8 +170,14 @@ def _html(block: Block, folder: Path) -> str:
 
 
 def _inline(text: str) -> str:
-    text = re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
+    text = escape(text).replace("π_o", "π<sub>o</sub>")
+    text = re.sub(r"`([^`]+)`", r"<code>\1</code>", text)
     return re.sub(r"\*\*([^*]+)\*\*", r"<strong>\1</strong>", text)
+
+
+def _html_fact(name: str, value: str) -> str:
+    wide = ' class="wide"' if len(value) > LONG else ""
+    return f"<div{wide}><dt>{_inline(name)}</dt><dd>{_inline(value)}</dd></div>"
 
 
 def _html_picture(picture: Picture, folder: Path) -> str:
@@ -231,24 +251,28 @@ _STYLE = """
 body { margin: 0; background: var(--paper); color: var(--ink);
   font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
   -webkit-text-size-adjust: 100%; }
-main { max-width: 70rem; margin: 0 auto; padding: 1.5rem clamp(1rem, 4vw, 2.5rem) 4rem; }
+main { max-width: 78rem; margin: 0 auto; padding: 1.5rem clamp(1rem, 4vw, 2.5rem) 4rem; }
 h1 { font-size: clamp(1.5rem, 5vw, 2.1rem); line-height: 1.2; margin: .5rem 0 1rem; overflow-wrap: anywhere; }
 h2 { font-size: 1.35rem; margin: 2.75rem 0 .75rem; padding-top: .75rem; border-top: 1px solid var(--line); }
 h3 { font-size: 1.08rem; margin: 1.75rem 0 .5rem; }
 p, ul { max-width: 48rem; }
 code { font: .88em ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; background: var(--card);
   padding: .1em .3em; border-radius: 4px; overflow-wrap: anywhere; }
-dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 15rem), 1fr)); gap: .5rem; margin: 1rem 0; }
+dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 9.5rem), 1fr)); gap: .5rem;
+  margin: 1rem 0; }
+dl .wide { grid-column: 1 / -1; }
 dl div { background: var(--card); border-radius: 8px; padding: .55rem .8rem; min-width: 0; }
 dt { color: var(--dim); font-size: .82rem; }
 dd { margin: 0; overflow-wrap: anywhere; }
 .alert { background: var(--alert); border-left: 4px solid var(--bad); border-radius: 0 8px 8px 0;
   padding: .75rem 1rem .75rem 2rem; max-width: none; overflow-wrap: anywhere; }
-.scroll { overflow-x: auto; -webkit-overflow-scrolling: touch; }
+.scroll { overflow-x: auto; -webkit-overflow-scrolling: touch;
+  background: linear-gradient(to left, var(--paper) 2rem, transparent) right / 4rem 100% no-repeat local,
+    linear-gradient(to left, var(--line), transparent) right / 1rem 100% no-repeat scroll; }
 .scroll:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
 table { border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabular-nums; margin: .75rem 0 1.25rem; }
 caption { text-align: left; font-weight: 600; padding-bottom: .4rem; white-space: nowrap; }
-th, td { padding: .38rem .75rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
+th, td { padding: .38rem .6rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
 thead th { color: var(--dim); font-weight: 600; font-size: .84rem; vertical-align: bottom; }
 thead th[colspan] { text-align: center; color: var(--ink); font-size: .95rem; }
 thead tr:last-child > * { border-bottom: 2px solid var(--dim); }
@@ -256,10 +280,13 @@ th:first-child { text-align: left; position: sticky; left: 0; background: var(--
 tbody th { font-weight: 600; }
 .good { color: var(--good); } .bad { color: var(--bad); font-weight: 600; } .same, .none { color: var(--dim); }
 figure { margin: 1rem 0 1.75rem; }
+h1 + p { font-size: 1.08rem; }
 figcaption { color: var(--dim); font-size: .9rem; max-width: 48rem; margin-top: .5rem; }
 img { display: block; background: #fff; border-radius: 6px; height: auto; width: 100%; }
 .whole img { min-width: 40rem; max-width: 60rem; }
 .panels { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 19rem), 1fr)); gap: .75rem; }
 .panels img { max-width: 34rem; }
+sub { line-height: 1; }
+@media (max-width: 40rem) { table { font-size: .82rem; } th, td { padding: .32rem .42rem; } }
 @media print { .scroll { overflow: visible; } .whole img { min-width: 0; } }
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from lfo.robust import Array, mean, stratified_interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
 
 __all__ = ["COLOURS", "NAMES", "Line", "Panel", "curves", "panel_file", "seeds"]
 
@@ -57,111 +58,136 @@ def panel_file(env: str, random_frac: float | None = None) -> str:
 
 
 def curves(env: str, panels: Sequence[Panel], folder: Path) -> list[Path]:
-    """Draw return against interactions: one picture of all panels, and one of each; all with the same y axis.
+    """Draw return against interactions: one picture of all panels, and one of each; all with the same axes.
 
     The line is the mean over seeds, its band the stratified 95% bootstrap interval of that mean; the dashed
     line in the same colour is the published mean.
+
+    Args:
+        env: for titles and file names.
+        panels: one for each fraction.
+        folder: where the pictures go, see :func:`panel_file`.
     """
     from matplotlib.figure import Figure
 
     columns = min(len(panels), 3)
     rows = -(-len(panels) // columns)
-    together = Figure(figsize=(4.4 * columns, 3.3 * rows), layout="constrained")
+    together = Figure(figsize=(4.2 * columns, 3.1 * rows + 0.5), layout="constrained")
     axes = together.subplots(rows, columns, squeeze=False).ravel()
     limits = _limits(panels)
+    algos = dict.fromkeys(line.algo for panel in panels for line in panel.lines)
     paths = []
     for ax, panel in zip(axes, panels, strict=False):
         _curves_panel(ax, panel, limits)
-        alone = Figure(figsize=(4.6, 3.5), layout="constrained")
+        alone = Figure(figsize=(4.6, 3.6), layout="constrained")
         _curves_panel(alone.subplots(), panel, limits)
+        alone.legend(handles=_handles(algos), loc="outside lower center", ncols=3, fontsize=8, frameon=False)
         paths.append(save_figure(alone, folder / panel_file(env, panel.random_frac), dpi=160))
     for ax in axes[len(panels) :]:
         ax.set_axis_off()
     together.suptitle(env)
+    together.legend(handles=_handles(algos), loc="outside lower center", ncols=5, frameon=False)
     return [save_figure(together, folder / panel_file(env)), *paths]
 
 
-def _limits(panels: Sequence[Panel]) -> tuple[float, float]:
-    values = [np.ravel(line.scores) for panel in panels for line in panel.lines]
-    values += [[line.published.mean] for panel in panels for line in panel.lines if line.published]  # type: ignore[misc]
-    values += [[panel.behaviour] for panel in panels if panel.behaviour is not None]  # type: ignore[misc]
-    pooled = np.concatenate([np.zeros(0), *values])
-    if len(pooled) == 0:
-        return 0.0, 1.0
-    room = 0.05 * max(float(np.ptp(pooled)), 1e-3)
-    return float(pooled.min()) - room, float(pooled.max()) + room
+def _limits(panels: Sequence[Panel]) -> tuple[float, float, float]:
+    """The last interaction, and what the algorithms' scores and published means span; π_o may lie outside."""
+    lines = [line for panel in panels for line in panel.lines]
+    values = [line.scores.ravel() for line in lines]
+    values.append(np.array([line.published.mean for line in lines if line.published is not None]))
+    pooled = np.concatenate(values)
+    last = max((float(line.interactions[-1]) for line in lines if len(line.interactions)), default=1.0)
+    low, high = (float(pooled.min()), float(pooled.max())) if len(pooled) else (0.0, 1.0)
+    room = 0.06 * max(high - low, 1e-3)
+    return 1.04 * last, low - room, high + room
 
 
-def _curves_panel(ax: Axes, panel: Panel, limits: tuple[float, float]) -> None:
+def _curves_panel(ax: Axes, panel: Panel, limits: tuple[float, float, float]) -> None:
     for line in panel.lines:
-        name, colour = NAMES.get(line.algo, line.algo), COLOURS.get(line.algo, _OTHER)
+        colour = COLOURS.get(line.algo, _OTHER)
         if line.scores.size:
             low, high = stratified_interval(line.scores, line.strata, statistic=mean)
             ax.fill_between(line.interactions, low, high, color=colour, alpha=0.18, linewidth=0)
-            style: dict[str, Any] = {
-                "color": colour,
-                "marker": _MARKERS.get(line.algo, "^"),
-                "markersize": 3.5,
-            }
-            label = f"{name} ({len(line.scores)} seeds)"
-            ax.plot(line.interactions, line.scores.mean(axis=0), linewidth=2, label=label, **style)
+            ax.plot(line.interactions, line.scores.mean(axis=0), **_curve(line.algo))
         if line.published is not None:
-            ax.axhline(
-                line.published.mean,
-                color=colour,
-                linestyle=(0, (5, 3)),
-                linewidth=1.2,
-                label=f"{name}, paper",
-            )
+            ax.axhline(line.published.mean, **_paper(line.algo))
+    title = f"{panel.random_frac:.0%} random actions"
     if panel.behaviour is not None:
-        ax.axhline(panel.behaviour, color="#333333", linestyle=":", linewidth=1.2, label=r"$\pi_o$, measured")
-    ax.set(title=f"{panel.random_frac:.0%} random actions", ylim=limits)
-    ax.set(xlabel="interactions of each seed", ylabel="mean return")
-    ax.set_xlim(left=0)
+        ax.axhline(panel.behaviour, **_BEHAVIOUR)
+        title += rf", $\pi_o$ returns {panel.behaviour:.1f}"
+    if not any(line.scores.size for line in panel.lines):
+        ax.text(0.5, 0.5, "no rounds yet", transform=ax.transAxes, ha="center", color="#666666")
+    ax.set_title(title, fontsize=10)
+    ax.set(xlabel="interactions of each seed", ylabel="mean return", xlim=(0, limits[0]), ylim=limits[1:])
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     _plain(ax)
-    if ax.get_legend_handles_labels()[0]:
-        ax.legend(fontsize=7.5, frameon=True, framealpha=0.8, edgecolor="none")
+
+
+_BEHAVIOUR: dict[str, Any] = {"color": "#333333", "linestyle": ":", "linewidth": 1.3}
+
+
+def _curve(algo: str) -> dict[str, Any]:
+    return {
+        "color": COLOURS.get(algo, _OTHER),
+        "marker": _MARKERS.get(algo, "^"),
+        "markersize": 3.5,
+        "linewidth": 2,
+    }
+
+
+def _paper(algo: str) -> dict[str, Any]:
+    return {"color": COLOURS.get(algo, _OTHER), "linestyle": (0, (5, 3)), "linewidth": 1.3}
+
+
+def _handles(algos: Iterable[str]) -> list[Line2D]:
+    """What a legend shows: each algorithm's curve and published mean, and π_o."""
+    from matplotlib.lines import Line2D
+
+    handles = []
+    for algo in algos:
+        name = NAMES.get(algo, algo)
+        handles += [
+            Line2D([], [], label=name, **_curve(algo)),
+            Line2D([], [], label=f"{name}, paper", **_paper(algo)),
+        ]
+    return [*handles, Line2D([], [], label=r"$\pi_o$, measured", **_BEHAVIOUR)]
 
 
 def seeds(env: str, panels: Sequence[Panel], path: Path) -> Path:
     """Draw every seed's final score as a dot; a line across marks the published mean."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(1.6 + 1.5 * max(len(panels), 3), 3.6), layout="constrained")
+    figure = Figure(figsize=(1.6 + 1.5 * max(len(panels), 3), 3.8), layout="constrained")
     ax = figure.subplots()
-    told: set[str] = set()
     for place, panel in enumerate(panels):
         width = 0.8 / max(len(panel.lines), 1)
         for number, line in enumerate(panel.lines):
-            centre = place + (number - (len(panel.lines) - 1) / 2) * width
-            _dots(ax, line, centre, width, told)
+            _dots(ax, line, place + (number - (len(panel.lines) - 1) / 2) * width, width)
     ax.set_xticks(range(len(panels)), [f"{panel.random_frac:.0%}" for panel in panels])
     ax.set(title=env, xlabel="random actions in the data", ylabel="final score of each seed")
     ax.set_xlim(-0.6, len(panels) - 0.4)
     _plain(ax)
     ax.grid(visible=False, axis="x")
+    handles, labels = ax.get_legend_handles_labels()
+    told = dict(zip(labels, handles, strict=True))
     if told:
-        figure.legend(*ax.get_legend_handles_labels(), loc="outside right upper", fontsize=8, frameon=False)
+        names = sorted(told)
+        figure.legend(
+            [told[name] for name in names], names, loc="outside lower center", ncols=4, frameon=False
+        )
     return save_figure(figure, path)
 
 
-def _dots(ax: Axes, line: Line, centre: float, width: float, told: set[str]) -> None:
+def _dots(ax: Axes, line: Line, centre: float, width: float) -> None:
     name, colour = NAMES.get(line.algo, line.algo), COLOURS.get(line.algo, _OTHER)
-
-    def label(text: str) -> str:
-        fresh = text not in told
-        told.add(text)
-        return text if fresh else f"_{text}"
-
     if len(line.final):
         # Side by side in the order of the seeds, so that equal scores do not hide each other.
         spread = np.linspace(-0.3, 0.3, len(line.final)) * width if len(line.final) > 1 else np.zeros(1)
         style: dict[str, Any] = {"color": colour, "marker": _MARKERS.get(line.algo, "^"), "linestyle": ""}
-        ax.plot(centre + spread, line.final, markersize=5, alpha=0.75, label=label(name), **style)
+        ax.plot(centre + spread, line.final, markersize=5, alpha=0.75, label=name, **style)
     if line.published is not None:
         ends = [centre - 0.42 * width, centre + 0.42 * width]
-        ax.plot(ends, [line.published.mean] * 2, color=colour, linewidth=1.6, label=label(f"{name}, paper"))
+        ax.plot(ends, [line.published.mean] * 2, color=colour, linewidth=1.6, label=f"{name}, paper")
 
 
 def _plain(ax: Axes) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from lfo.datasets import LfoError
-from lfo.page import Block, Facts, Heading, Items, Mark, Picture, Table, Text, to_html, to_markdown
+from lfo.page import LONG, Block, Facts, Heading, Items, Mark, Picture, Table, Text, to_html, to_markdown
 from lfo.published import SEEDS, SOURCE, Published, published, span
 from lfo.report import compare
 from lfo.robust import Array, iqm, stratified_interval
@@ -80,6 +80,8 @@ class Cell:
     """[m] data sets of those seeds."""
     success: float | None = None
     """Share of the final episodes that succeed, where that is defined and known."""
+    problem: str = ""
+    """What of its files cannot be read, if something cannot."""
 
     @property
     def name(self) -> str:
@@ -220,16 +222,14 @@ def _number_of(text: str) -> float:
 def _cell(folder: Path, env: str, random_frac: float, algo: str, scores: Scores) -> Cell:
     where = folder / "cells" / f"{env.replace('/', '_')}-{100 * random_frac:.10g}-{algo}"
     info = _json(where / "run.json")
+    found: dict[str, Any] = {}
+    try:
+        found |= _success(env, where / "scores.csv")
+        found |= _rounds(RunFolder(where), info)
+    except LfoError as error:  # one damaged cell does not hide the others
+        found["problem"] = str(error)
     return Cell(
-        env,
-        random_frac,
-        algo,
-        where,
-        scores,
-        status=_json(where / "status.json"),
-        info=info,
-        success=_success(env, where / "scores.csv"),
-        **_rounds(where, info),
+        env, random_frac, algo, where, scores, status=_json(where / "status.json"), info=info, **found
     )
 
 
@@ -242,28 +242,31 @@ def _json(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _success(env: str, path: Path) -> float | None:
+def _success(env: str, path: Path) -> dict[str, Any]:
+    """The share of successes, as a field of :class:`Cell`."""
     threshold, rows = SUCCESS.get(env.rpartition("-v")[0]), _rows(path)
     if threshold is None or not rows:
-        return None
-    return float(np.mean([float(row["return"]) >= threshold for row in rows]))
-
-
-def _rounds(where: Path, info: Mapping[str, Any]) -> dict[str, Any]:
-    """The rounds' scores, as fields of :class:`Cell`; a cell in its first round has none yet."""
+        return {}
     try:
-        comparisons = compare([RunFolder(where)])
-    except LfoError:
+        return {"success": float(np.mean([float(row["return"]) >= threshold for row in rows]))}
+    except (KeyError, TypeError, ValueError) as error:
+        raise LfoError(
+            f"{path}: return: expected a column of numbers, found something else ({error}); "
+            "delete the file and start the study again"
+        ) from error
+
+
+def _rounds(out: RunFolder, info: Mapping[str, Any]) -> dict[str, Any]:
+    """The rounds' scores, as fields of :class:`Cell`; a cell in its first round has none yet."""
+    if not info or not out.rows("evaluations.csv"):
         return {}
-    if len(comparisons) != 1 or len(comparisons[0].curves) != 1:
-        return {}
-    (curve,) = comparisons[0].curves
+    curve = compare([out])[0].curves[0]
     whole = np.isfinite(curve.scores).all(axis=0)
-    data_set = {int(member["seed"]): int(member["dataset"]) for member in info.get("members", [])}
+    data_set = {int(member["seed"]): int(member["dataset"]) for member in info["members"]}
     return {
         "interactions": curve.interactions[0, whole].astype(float),
         "rounds": curve.scores[:, whole],
-        "strata": np.array([data_set.get(seed, 0) for seed in curve.seeds]),
+        "strata": np.array([data_set[seed] for seed in curve.seeds]),
     }
 
 
@@ -271,9 +274,9 @@ def _rounds(where: Path, info: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def verdict(ours: Array, paper: Published, env: str) -> str:
-    """Whether our mean return is the published one: ``same``, ``higher`` or ``lower``.
+    """Whether our mean return differs from the published one: ``same``, ``higher`` or ``lower``.
 
-    The same are two means that differ by at most two standard errors of their difference,
+    The same, as far as can be told, are two means that differ by at most two standard errors of their difference,
     √(s²/n + s'²/n') for the sample standard deviations s of our n seeds and s' of the paper's n' = 10, or by at
     most 2% of the span of the published means for the environment.
 
@@ -291,16 +294,16 @@ def verdict(ours: Array, paper: Published, env: str) -> str:
 
 
 _MARKS = {
-    "same": Mark("= same", "same"),
+    "same": Mark("≈", "same"),
     "higher": Mark("▲ higher", "good"),
     "lower": Mark("▼ lower", "bad"),
 }
 RULE = (
-    "**The rule.** Two returns count as the same if the means differ by at most two standard errors of the "
-    "difference, √(s²/n + s'²/n') with s and n of our seeds and s' and n' = 10 of the paper's, or by at most 2% of "
-    "the span of the paper's means for that environment (which is what decides where neither has any spread). "
-    "Otherwise ours is higher or lower. Few seeds with a wide spread make almost anything the same: look at the "
-    "dots of the single seeds, too."
+    "**The rule.** ≈ stands for within noise: the means differ by at most two standard errors of the difference, "
+    "√(s²/n + s'²/n') with s and n of our seeds and s' and n' = 10 of the paper's, or by at most 2% of the span of the "
+    "paper's means for that environment (which is what decides where neither has any spread). Otherwise ours is "
+    "▲ higher or ▼ lower. Within noise is no proof of the same: few seeds with a wide spread are within noise of "
+    "almost anything, so look at the dots of the single seeds, too."
 )
 
 
@@ -309,18 +312,22 @@ def _missing(study: Study) -> list[str]:
     expected = [str(seed) for seed in study.fields.get("seeds", [])]
     lines = []
     for cell in study.cells:
-        state = str(cell.status.get("state", "not started"))
         lost = [seed for seed in expected if seed not in cell.scores.seeds]
-        if state == "failed":
+        if cell.status.get("state") == "failed":
             lines.append(f"**{cell.name}** failed: {cell.status.get('error') or 'no reason was recorded'}")
         elif len(cell.scores) == 0:
-            lines.append(f"**{cell.name}** has no scores yet: {_progress(cell, state)}")
+            lines.append(f"**{cell.name}** has no scores yet: {_progress(cell)}")
         elif lost:
             lines.append(f"**{cell.name}** has no score of seed {', '.join(lost)}; the others are shown")
+        if cell.problem:
+            lines.append(f"**{cell.name}** cannot be read whole: {cell.problem}")
     return lines
 
 
-def _progress(cell: Cell, state: str) -> str:
+def _progress(cell: Cell) -> str:
+    state = cell.status.get("state", "not started")
+    if state == "done":
+        return "done, but results.csv has no row of it; start the study again, which writes it anew"
     done, total = cell.status.get("done") or 0, cell.status.get("total") or 0
     share = f", {done / total:.0%} of its work done" if total and done else ""
     updated = cell.status.get("updated")
@@ -402,7 +409,8 @@ def _curves_picture(study: Study, env: str, panels: Sequence[Panel]) -> Picture:
         f"figures/{panel_file(safe)}",
         "; ".join(told(panel) for panel in panels),
         f"{env}. Mean over seeds of the mean return of each round's evaluation, with the stratified 95% bootstrap "
-        "interval of that mean; all panels have the same vertical axis. Dashed: the published return. Dotted: π_o.",
+        "interval of that mean; all panels have the same axes. Dashed: the published return. Dotted: π_o, where it is in "
+        "the picture.",
         tuple((f"figures/{panel_file(safe, panel.random_frac)}", told(panel)) for panel in panels),
     )
 
@@ -430,7 +438,8 @@ def _blocks(study: Study, pictures: _Pictures) -> list[Block]:
     score = "best of rounds" if study.protocol == "paper" else "final score"
     blocks.append(
         Text(
-            f"Ours: mean ± standard deviation over seeds of the **{score}**; π_o: over data sets. Paper: {SOURCE}."
+            f"Rows: the share of random actions in the data. Ours: mean ± standard deviation over seeds of the "
+            f"**{score}**; of π_o, over data sets. Paper: {SOURCE}."
         )
     )
     blocks += [Text(RULE), Heading("Return against interactions"), *pictures.curves]
@@ -448,7 +457,7 @@ def _summary(study: Study) -> str:
         counts = [
             f"{found.count(kind)} {text}"
             for kind, text in (
-                ("same", "the same as published"),
+                ("same", "within noise of the published number"),
                 ("higher", "higher"),
                 ("lower", "lower"),
                 ("new", "without a published number"),
@@ -473,14 +482,14 @@ def _facts(study: Study, scored: int) -> list[tuple[str, str]]:
     facts = [
         ("protocol", _PROTOCOLS.get(study.protocol, study.protocol)),
         ("cells with scores", f"{scored} of {len(study.cells)}"),
-        ("hours of work", f"{hours:.1f}, summed over cells (which may run side by side)"),
+        ("hours, summed over cells", f"{hours:.1f}"),
         ("command", "; ".join(_unique(f"`{info['command']}`" for info in infos if info.get("command")))),
         ("versions", "; ".join(_unique(_listed(info.get("versions", {})) for info in infos))),
         ("machine that wrote this page", _machine()),
     ]
     shown = ("envs", "random_frac", "protocol")
     facts += [(name, _value(value)) for name, value in study.fields.items() if name not in shown]
-    return [(name, value) for name, value in facts if value]
+    return sorted(((name, value) for name, value in facts if value), key=lambda fact: len(fact[1]) > LONG)
 
 
 def _unique(texts: Any) -> list[str]:
@@ -527,22 +536,28 @@ def _main_table(study: Study, env: str) -> Table:
         rows.append(row)
     return Table(
         caption=env,
-        heads=["random actions", *(["ours", "paper", "ours is"] * (1 + len(algos)))],
+        heads=["random", *(["ours", "paper", "ours is"] * (1 + len(algos)))],
         rows=rows,
         groups=[("", 1), ("π_o", 3), *((NAMES.get(algo, algo), 3) for algo in algos)],
     )
 
 
 def _beside(ours: Array, paper: Published | None, env: str) -> list[str | Mark]:
-    theirs = "–" if paper is None else f"{paper.mean:g} ± {paper.std:g}"
+    theirs = "–" if paper is None else _printed(paper)
     if len(ours) == 0:
         return [Mark("missing", "none"), theirs, ""]
     return [_spread(ours), theirs, "" if paper is None else _MARKS[verdict(ours, paper, env)]]
 
 
+def _printed(paper: Published) -> str:
+    """As the paper has it: a place after the point, none where there is nothing in it."""
+    places = 0 if paper.mean == round(paper.mean) and paper.std == round(paper.std) else 1
+    return f"{paper.mean:.{places}f} ± {paper.std:.{places}f}"
+
+
 def _full_table(study: Study, env: str) -> Table:
     threshold = SUCCESS.get(env.rpartition("-v")[0])
-    heads = ["random actions, algorithm", "seeds", "final score", "IQM of final", "95% interval"]
+    heads = ["random", "seeds", "final score", "IQM of final [95% interval]"]
     heads += ["best of rounds (optimistic)", *([f"success (≥ {threshold:g})"] if threshold else [])]
     heads += ["interactions", "gradient steps", "hours"]
     rows = []
@@ -556,14 +571,13 @@ def _full_table(study: Study, env: str) -> Table:
 
 def _full_row(scores: Scores, success: list[str]) -> list[str]:
     if len(scores) == 0:
-        return ["0", "missing", "–", "–", "–", *("–" for _ in success), "–", "–"]
+        return ["0", "missing", "–", "–", *("–" for _ in success), "–", "–"]
     low, high = stratified_interval(scores.final, scores.datasets)
     best = scores.best[np.isfinite(scores.best)]
     return [
         str(len(scores)),
         _spread(scores.final),
-        _number(float(iqm(scores.final))),
-        f"{_number(float(low))} to {_number(float(high))}",
+        f"{_number(float(iqm(scores.final)))} [{_number(float(low))}, {_number(float(high))}]",
         _spread(best) if len(best) else "–",
         *success,
         _range(scores.interactions),
