@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lfo import study as s
 from lfo import study_run
+from lfo.cli import cli
 from lfo.datasets import LfoError
 from lfo.study_cell import FINAL_SEED
 
@@ -67,7 +69,7 @@ def test_names() -> None:
 
 settings = st.dictionaries(
     st.sampled_from(["noise", "batch_size", "learning_rate"]),
-    st.one_of(st.integers(1, 99), st.floats(0, 1), st.booleans(), st.text("aé\"\\\n\x00\x7f😀")),
+    st.one_of(st.integers(1, 99), st.floats(0, 1), st.booleans(), st.text('aé"\\\n\x00\x7f😀')),
 )
 
 
@@ -149,6 +151,22 @@ def test_settings_reach_the_configs() -> None:
         s.algorithm_config(replace(SMALL, d3g={"nothing": 1}), "d3g")
     with pytest.raises(LfoError, match="study: inverse: noise: expected a number from 0 up"):
         s.inverse_config(replace(SMALL, inverse={"noise": "loud"}))
+
+
+def test_help_and_docs_tell_the_true_defaults() -> None:
+    command = cli.get_command(click.Context(cli), "study")
+    assert command is not None
+    told = {p.name: getattr(p, "help", None) or "" for p in command.params}
+    docs = (Path(__file__).parents[1] / "docs" / "study.md").read_text(encoding="utf-8")
+    for known in fields(s.Study):
+        assert known.name in told or known.name in ("d3g", "bco", "inverse")
+        assert f"| `{known.name}` |" in docs or f"`[{known.name}]`" in docs
+        if type(known.default) is int:
+            paper = s.PROTOCOLS["paper"].get(known.name)
+            changed = f"final: {known.default}, paper: {paper}" if paper else f"{known.default}"
+            assert f"[{changed}]" in told[known.name]
+            shown = f"{known.default:,} ({paper:,})" if paper else f"{known.default:,}"
+            assert f"| `{known.name}` | {shown} |" in docs
 
 
 def test_a_folder_keeps_its_study_but_may_grow() -> None:
