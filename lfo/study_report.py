@@ -420,7 +420,7 @@ def _portrait_picture(cell: Cell, name: str) -> Picture:
         f"figures/{name}",
         f"{cell.name}: colours show the learned value Q over a plane of states; lines show a trajectory imagined by "
         "the learned model, one imagined by the policy's aim, and the one really taken from the same start.",
-        f"{cell.name}: the seed of median score.",
+        f"{cell.name}: the seed whose last round is the median.",
     )
 
 
