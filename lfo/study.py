@@ -351,7 +351,8 @@ def to_toml(study: Study) -> str:
 def _toml(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_toml, value))}]"
-    return json.dumps(value, ensure_ascii=False)  # of a text, a number or a flag: the same in TOML
+    # Of a text, a number or a flag JSON is TOML too, but for one character.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def algorithm_config(study: Study, algo: str) -> Config:
