@@ -56,7 +56,7 @@ from lfo.inverse import Inverse
 from lfo.networks import MLP, Learner, adam, descend, member_generators, passed_through
 from lfo.units import Batch, Units
 
-__all__ = ["D3G", "D3GConfig", "expectile_loss", "q_target", "value_range"]
+__all__ = ["D3G", "D3GConfig", "expectile_loss", "pessimistic", "q_target", "value_range"]
 
 _LOWEST_Z = -3.0
 
@@ -104,6 +104,16 @@ class D3GConfig:
 def q_target(rewards: Tensor, continues: Tensor, q1: Tensor, q2: Tensor, gamma: float) -> Tensor:
     """y = r + γ (1 − d) min(q1, q2) (paper Eq. 6 with TD3's minimum); all arguments of one shape."""
     return rewards + gamma * continues * torch.minimum(q1, q2)
+
+
+def pessimistic(q1: Tensor, q2: Tensor, unknown: Tensor) -> tuple[Tensor, Tensor]:
+    """Both values [M, B, 1], those of ``unknown`` states at most the least min(q1, q2) of the known ones.
+
+    Where a member's minibatch holds no known state, nothing changes.
+    """
+    known = torch.minimum(q1, q2).masked_fill(unknown, torch.inf)
+    bound = torch.where(unknown, known.amin(dim=1, keepdim=True), torch.inf)
+    return torch.minimum(q1, bound), torch.minimum(q2, bound)
 
 
 def expectile_loss(errors: Tensor, kappa: float) -> Tensor:
@@ -212,7 +222,8 @@ class D3G(Learner):
             next_q1 = self.value(self.target_critic1, next_states, reached)
             next_q2 = self.value(self.target_critic2, next_states, reached)
             if config.known_within:
-                next_q1, next_q2 = self._pessimistic(next_states, reached, next_q1, next_q2)
+                unknown = self._unknown(next_states) | self._unknown(self.units.after(next_states, reached))
+                next_q1, next_q2 = pessimistic(next_q1, next_q2, unknown)
             y = q_target(rewards, continues, next_q1, next_q2, config.gamma)
             if config.clip_targets:
                 y = y.clamp(self.target_range[:, 0], self.target_range[:, 1])
@@ -291,18 +302,9 @@ class D3G(Learner):
         best = q.view(members, batch, others + 1).argmax(dim=2)
         return deltas.gather(2, best[:, :, None, None].expand(-1, -1, 1, size))[:, :, 0]
 
-    def _pessimistic(
-        self, next_states: Tensor, reached: Tensor, next_q1: Tensor, next_q2: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """The values [M, B, 1] of next states, unknown ones no better than the worst known one."""
-        moving, units = self.units.moving, self.units
-        spread = torch.maximum(next_states.abs(), units.after(next_states, reached).abs()) * moving
-        unknown = spread.amax(dim=-1, keepdim=True) > self.config.known_within
-        lowest = torch.minimum(next_q1, next_q2)
-        worst = lowest.masked_fill(unknown, torch.inf).amin(dim=1, keepdim=True)
-        worst = torch.minimum(worst, lowest.amax(dim=1, keepdim=True))  # where nothing is known
-        bound = torch.where(unknown, worst, torch.inf)
-        return torch.minimum(next_q1, bound), torch.minimum(next_q2, bound)
+    def _unknown(self, states: Tensor) -> Tensor:
+        """Whether ``states`` [M, B, S] lie further from the data's mean than is known, [M, B, 1]."""
+        return (states.abs() * self.units.moving).amax(dim=-1, keepdim=True) > self.config.known_within
 
     def _forward_model(
         self, states: Tensor, q: Tensor, baseline: Tensor | None, *, clip: bool = True

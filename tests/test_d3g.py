@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lfo import D3G, D3GConfig
-from lfo.d3g import expectile_loss, q_target, value_range
+from lfo.d3g import expectile_loss, pessimistic, q_target, value_range
 from lfo.datasets import Transitions
 from lfo.trainer import Member, build
 
@@ -29,6 +29,24 @@ def test_q_target_by_hand() -> None:
     q1, q2 = torch.tensor([10.0, 10.0, -4.0]), torch.tensor([20.0, 5.0, -2.0])
     # 1 + 0.5·10; 2 (terminated); −1 + 0.5·(−4)
     torch.testing.assert_close(q_target(rewards, continues, q1, q2, 0.5), torch.tensor([6.0, 2.0, -3.0]))
+
+
+def test_pessimistic_by_hand() -> None:
+    q1 = torch.tensor([[5.0, 9.0, 1.0, 7.0], [5.0, 9.0, 1.0, 7.0]])[:, :, None]
+    q2 = torch.tensor([[4.0, 8.0, 2.0, 9.0], [4.0, 8.0, 2.0, 9.0]])[:, :, None]
+    # The first member knows rows 0 and 3, the worst of which is worth 4; the second knows none.
+    unknown = torch.tensor([[False, True, True, False], [True, True, True, True]])[:, :, None]
+    found1, found2 = pessimistic(q1, q2, unknown)
+    assert found1[..., 0].tolist() == [[5.0, 4.0, 1.0, 7.0], [5.0, 9.0, 1.0, 7.0]]
+    assert found2[..., 0].tolist() == [[4.0, 4.0, 2.0, 9.0], [4.0, 8.0, 2.0, 9.0]]
+
+
+def test_unknown_is_what_lies_far_off_in_a_dimension_that_moves() -> None:
+    agent, _ = build("d3g", D3GConfig(hidden=4), [line(50)], [Member(0)], "cpu")
+    states = torch.tensor(
+        [[[2.9, 0.0], [-3.1, 0.0], [0.0, 99.0]]]
+    )  # in standard deviations; the second is still
+    assert agent._unknown(states).flatten().tolist() == [False, True, False]
 
 
 def test_expectile_loss_by_hand() -> None:
