@@ -27,10 +27,8 @@ from lfo.trainer import Member, build
 
 @pytest.mark.parametrize("name", bench.SUBJECTS)
 def test_every_subject_makes_rows(name: str) -> None:
-    if name == "memory":  # in a process of its own: one that is started counts what its parent held
-        rows = [Row(**row) for row in bench.measure(name, "tiny")]
-    else:
-        rows = bench.SUBJECTS[name].run(TINY)
+    apart = name == "memory"  # a process that is started counts what its parent held
+    rows = [Row(**r) for r in bench.measure(name, "tiny")] if apart else bench.SUBJECTS[name].run(TINY)
     assert rows
     for row in rows:
         assert row.what
