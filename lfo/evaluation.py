@@ -158,7 +158,7 @@ def _run(
     for i, env in enumerate(envs):
         observations[i] = env.reset(seed=int(seeds[i % len(seeds)]))[0]
     shape = (members, len(seeds))
-    running = np.arange(len(envs)).reshape(shape).tolist()  # of each member
+    running = [list(range(m * len(seeds), (m + 1) * len(seeds))) for m in range(members)]
     slots, alive = _slots(running, len(seeds))
     returns, lengths = [0.0] * len(envs), [limit] * len(envs)
     steps = [env.step for env in envs]
