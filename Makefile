@@ -1,11 +1,12 @@
-# Two commands from a fresh clone: `make demo` and `make test`. Nothing but Python >= 3.10 and make is needed.
+# From a fresh clone: `make demo` and `make test`; and `make bench`, on a machine that does nothing else for ten minutes.
+# Nothing but Python >= 3.10 and make is needed.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # The package is installed, not linked: the tests and the type checker see what a user gets.
 SOURCES := $(shell find lfo datasets cli -type f -not -name '*.pyc') pyproject.toml constraints.txt
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/d3g-lfo demo -o demo-report --overwrite
@@ -17,6 +18,9 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	cd / && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml -p lfo
+
+bench: $(VENV)/.installed
+	$(BIN)/python benchmarks/bench.py --write
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -11,8 +11,8 @@ A network is in → H → H → out. Each of its uses in a step, a *pass*, takes
   the columns of the input that depend on what is fitted.
 
 Every ``xxx_passes`` lists the passes of one update in the order of its algorithm box, from the equations and not
-from the code. Biases, activations, losses, Adam, target networks and minibatches are no matrix products: they are
-what an update may cost above its floor.
+from the code. Biases, activations, losses, Adam, target networks and minibatches are no matrix products, nor is the outer
+product of two vectors (g Wᵀ of a single output): they are what an update may cost above its floor.
 
 How it is timed
 ---------------
@@ -118,7 +118,7 @@ def products(one: Pass, batch: int, hidden: int) -> list[Product]:
         found += [Product("g Wᵀ", batch, o, i) for i, o in layers[1:]]
     if one.through:
         found.append(Product("g Wᵀ", batch, hidden, one.through))
-    return found
+    return [product for product in found if product.inner > 1]
 
 
 def flops(passes: Sequence[Pass], batch: int, hidden: int, *, delayed: bool) -> int:

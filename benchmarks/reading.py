@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import resource
 import tempfile
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -87,31 +85,17 @@ def convert_by_rows(path: Path, rows: int) -> dict[str, np.ndarray]:
 
 
 def reading(effort: Effort) -> list[Row]:
-    """Files with and without ``next_observations``; and the memory that reading takes at most."""
+    """Files with and without ``next_observations``."""
     size = f"{effort.rows:,} × {DIM}"
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for given in (True, False):
             path = Path(folder) / f"{given}.h5"
-            data_bytes = write_file(path, effort.rows, next_observations=given)
-            peak = peak_of(partial(load, path))  # the first of this process to need so much
+            write_file(path, effort.rows, next_observations=given)
             seconds = interleaved({"load": partial(load, path), "raw": partial(read_raw, path)}, effort)
             which = f"{'with' if given else 'without'} `next_observations`"
             found = ratio(seconds, "load", "raw")
             rows.append(Row(f"reading {size} {which}", "raw h5py reads", **found, reach=2.5))
-            if given:
-                note = f"{peak / 2**20:.0f} MB"
-                value = peak / data_bytes
-                rows.append(
-                    Row(
-                        f"memory of reading {size} {which}",
-                        "the arrays' bytes",
-                        value,
-                        value,
-                        value,
-                        note=note,
-                    )
-                )
         few = min(effort.rows, _CONVERTER_ROWS)
         path = Path(folder) / "few.h5"
         write_file(path, few, next_observations=False)
@@ -121,14 +105,3 @@ def reading(effort: Effort) -> list[Row]:
         what = f"speed of reading, {few:,} × {DIM}"
         rows.append(Row(what, "D4RL's conversion row by row", **found, reach=20, at_least=True))
     return rows
-
-
-def peak_of(work: Callable[[], object]) -> int:
-    """Bytes by which a work raises the greatest size that this process ever had."""
-    before = _peak()
-    work()
-    return _peak() - before
-
-
-def _peak() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -30,7 +30,7 @@ class Effort:
 
 FULL = Effort(11, 0.25, 256, 1_000_000, 30_000, 300, 60.0)
 QUICK = Effort(3, 0.1, 256, 200_000, 4_000, 50, 5.0)
-TINY = Effort(1, 0.0, 16, 2_000, 200, 5, 0.0)
+TINY = Effort(1, 0.0, 16, 50_000, 200, 5, 0.0)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from rows import Effort
 
-__all__ = ["interleaved", "ratio"]
+__all__ = ["interleaved", "ratio", "spread"]
 
 Work = Callable[[], object]
 

@@ -80,7 +80,7 @@ def d3g(effort: Effort) -> list[Row]:
     seconds = interleaved(works, effort)
     rows.append(Row("D3G `update` as published, S=11, M=1", PRODUCTS, **ratio(seconds, "paper", "floor")))
     rows.append(
-        Row("D3G `update`, S=11, M=1", "the published algorithm's", **ratio(seconds, "default", "paper"))
+        Row("the default D3G `update`, S=11, M=1", "the published one", **ratio(seconds, "default", "paper"))
     )
     rows.append(_loop(default, effort))
     return rows

@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from importlib.metadata import version
 
 import click
 
@@ -62,7 +61,7 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
 )
-@click.version_option(version("d3g-lfo"), prog_name="d3g-lfo")
+@click.version_option(package_name="d3g-lfo", prog_name="d3g-lfo")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error instead of one line.")
 def cli(debug: bool) -> None:
     """From a file of trajectories without actions to a policy that acts.

@@ -1,11 +1,43 @@
-"""Reading, writing and collecting trajectories without actions. Never imports torch."""
+"""Reading, writing and collecting trajectories without actions. Never imports torch.
 
-from lfo.datasets.d4rl import normalized_return, reference_scores
-from lfo.datasets.errors import LfoError
-from lfo.datasets.readers import READERS, load, load_with_actions
-from lfo.datasets.summary import summarize
-from lfo.datasets.transitions import Metadata, Transitions, file_sha256
-from lfo.datasets.writer import check_output, export_minari, save
+Names are looked up when they are first used: what is asked for help need not wait for numpy and h5py.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lfo.datasets.d4rl import normalized_return as normalized_return
+    from lfo.datasets.d4rl import reference_scores as reference_scores
+    from lfo.datasets.errors import LfoError as LfoError
+    from lfo.datasets.readers import READERS as READERS
+    from lfo.datasets.readers import load as load
+    from lfo.datasets.readers import load_with_actions as load_with_actions
+    from lfo.datasets.summary import summarize as summarize
+    from lfo.datasets.transitions import Metadata as Metadata
+    from lfo.datasets.transitions import Transitions as Transitions
+    from lfo.datasets.transitions import file_sha256 as file_sha256
+    from lfo.datasets.writer import check_output as check_output
+    from lfo.datasets.writer import export_minari as export_minari
+    from lfo.datasets.writer import save as save
+
+_WHERE = {
+    "READERS": "readers",
+    "LfoError": "errors",
+    "Metadata": "transitions",
+    "Transitions": "transitions",
+    "check_output": "writer",
+    "export_minari": "writer",
+    "file_sha256": "transitions",
+    "load": "readers",
+    "load_with_actions": "readers",
+    "normalized_return": "d4rl",
+    "reference_scores": "d4rl",
+    "save": "writer",
+    "summarize": "summary",
+}
 
 __all__ = [
     "READERS",
@@ -22,3 +54,16 @@ __all__ = [
     "save",
     "summarize",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used (PEP 562)."""
+    if name not in _WHERE:
+        raise AttributeError(f"module 'lfo.datasets' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"lfo.datasets.{_WHERE[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -82,12 +82,13 @@ def evaluate_policy(
     Every (member, episode) has its own environment, which runs exactly one episode: short episodes are not
     over-counted, as they are where M·E results are taken from fewer environments as they come. Episode e is
     reset with the same seed, a function of (``seed``, e), for every member. A finished environment is stepped
-    no more.
+    no more, nor are actions computed for it: the batch is as wide as the member with the most running
+    episodes needs.
 
     Args:
-        act: all members' actions in one call, [M, E, S] float32 → [M, E, A]; rows of finished environments
-            hold their last observation. Actions are clipped to the action space. E is smaller in the last
-            turn where not all episodes run at once.
+        act: all members' actions in one call, [M, E, S] float32 → [M, E, A], from observations alone: which
+            episode a row belongs to changes, as does E, while episodes finish; a member with fewer running
+            ones than another has rows that stand for nothing. Actions are clipped to the action space.
         env_id: a Gymnasium id.
         members: M.
         episodes: E, per member.
@@ -156,34 +157,54 @@ def _run(
     observations = np.empty((len(envs), observation_length(envs[0])), dtype=np.float32)
     for i, env in enumerate(envs):
         observations[i] = env.reset(seed=int(seeds[i % len(seeds)]))[0]
-    batch = observations.reshape(members, len(seeds), -1)  # a view: what the members see
+    shape = (members, len(seeds))
+    running = [list(range(m * len(seeds), (m + 1) * len(seeds))) for m in range(members)]
+    slots, alive = _slots(running, len(seeds))
     returns, lengths = [0.0] * len(envs), [limit] * len(envs)
     steps = [env.step for env in envs]
-    alive = list(range(len(envs)))
     for t in range(1, limit + 1):
-        actions = np.asarray(act(batch), dtype=np.float32)
-        if actions.shape != (*batch.shape[:2], low.size):
-            raise ValueError(f"expected actions {(*batch.shape[:2], low.size)}, found {actions.shape}")
-        if not np.isfinite(actions).all():
-            bad = np.flatnonzero(~np.isfinite(actions).all(axis=(1, 2))).tolist()
-            raise LfoError(
-                f"evaluation: expected finite actions, found NaN or inf from member {bad} at step {t}; "
-                "its training has diverged: train it again or leave its seed out"
-            )
-        rows = np.clip(actions, low, high).reshape(len(envs), -1)
+        actions = np.clip(_checked(act(observations[slots]), (*slots.shape, low.size), t), low, high)
+        rows = actions.reshape(-1, low.size)
         finished = t == limit
-        for i in alive:
-            observations[i], reward, terminated, truncated, _ = steps[i](rows[i])
+        for i, row in alive:
+            observations[i], reward, terminated, truncated, _ = steps[i](rows[row])
             returns[i] += float(reward)
             if terminated or truncated:
                 lengths[i] = t
                 finished = True
         if finished:
             before = len(alive)
-            alive = [i for i in alive if lengths[i] > t]
+            running = [[i for i in own if lengths[i] > t] for own in running]
+            slots, alive = _slots(running, len(seeds))
             if progress is not None:
                 progress(before - len(alive))
         if not alive:
             break
-    shape = batch.shape[:2]
     return np.reshape(returns, shape), np.reshape(lengths, shape)
+
+
+def _slots(running: list[list[int]], episodes: int) -> tuple[np.ndarray, list[tuple[int, int]]]:
+    """Where the running environments' observations go in a batch.
+
+    Returns:
+        The environment in each place of the batch, [M, E]; and for each running environment its number and
+        its place, counted through. Places that are left over show the member's first environment.
+    """
+    width = max(map(len, running))
+    padded = [own + [m * episodes] * (width - len(own)) for m, own in enumerate(running)]
+    slots = np.array(padded, dtype=np.intp).reshape(len(running), width)
+    places = [(i, m * width + e) for m, own in enumerate(running) for e, i in enumerate(own)]
+    return slots, places
+
+
+def _checked(actions: np.ndarray, shape: tuple[int, ...], step: int) -> np.ndarray:
+    actions = np.asarray(actions, dtype=np.float32)
+    if actions.shape != shape:
+        raise ValueError(f"expected actions {shape}, found {actions.shape}")
+    if not np.isfinite(actions).all():
+        bad = np.flatnonzero(~np.isfinite(actions).all(axis=(1, 2))).tolist()
+        raise LfoError(
+            f"evaluation: expected finite actions, found NaN or inf from member {bad} at step {step}; "
+            "its training has diverged: train it again or leave its seed out"
+        )
+    return actions

@@ -1,5 +1,6 @@
-"""Tiny runs, made once; the helpers beside the tests importable, which --import-mode=importlib does not do; and one
-thread for torch, here and in the processes that tests start: networks this small only wait for a second one."""
+"""Tiny runs, made once; the helpers beside the tests and the benchmarks importable, which --import-mode=importlib does
+not do; and one thread for torch, here and in the processes that tests start: networks this small only wait for a
+second one."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 os.environ["OMP_NUM_THREADS"] = "1"
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 sys.path.insert(0, str(Path(__file__).parent))
 
 from shell import TINY, TINY_ROUNDS, copy, must

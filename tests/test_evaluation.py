@@ -103,6 +103,23 @@ def test_finished_environments_are_stepped_no_more() -> None:
     assert [env.steps for env in envs] == result.lengths[0].tolist()
 
 
+def test_no_actions_are_computed_for_finished_episodes() -> None:
+    """The batch has as many columns as some member has episodes running; members keep to their own rows."""
+    strengths, widths = np.array([0.1, 0.3], np.float32), []
+
+    def act(observations: np.ndarray) -> np.ndarray:
+        widths.append(observations.shape[1])
+        return np.broadcast_to(strengths[:, None, None], (*observations.shape[:2], 1))
+
+    result = evaluate_policy(act, PENDULUM, members=2, episodes=8, seed=2)
+    running = [(result.lengths >= t).sum(axis=1).max() for t in range(1, result.lengths.max() + 1)]
+    assert widths == running
+    assert widths[0] == 8 > widths[-1]
+    for member, strength in enumerate(strengths):
+        alone = evaluate_policy(push(float(strength)), PENDULUM, episodes=8, seed=2)
+        np.testing.assert_array_equal(result.returns[member], alone.returns[0])
+
+
 def test_max_steps_cuts_and_progress_counts_the_cut() -> None:
     told: list[int] = []
     result = evaluate_policy(push(0.0, 2), REACHER, episodes=3, max_steps=10, progress=told.append)
