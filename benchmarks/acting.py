@@ -63,23 +63,19 @@ def step_bare(env: Env, data: Transitions, actions: np.ndarray) -> None:
 
 
 def evaluation(effort: Effort) -> list[Row]:
-    """Ten members, ten episodes each, with one candidate next state and with the default's many.
+    """Ten members, ten episodes each.
 
     What an untrained policy does would end the pendulum's episodes at once. So the members' actions are computed,
     which is what takes time, and then a linear controller's are taken, which keeps the pole up, as trained
     members do. Its episodes are cut at 100 steps, as all steps cost alike.
     """
     rows = []
-    default = D3GConfig(hidden=effort.hidden)
     for env_id in (PENDULUM, REACHER):
-        for candidates in (1, default.candidates):
-            config = replace(default, candidates=candidates)
-            works = _evaluation_works(env_id, config, full=effort.seconds > 0)
-            fewer = replace(effort, rounds=min(effort.rounds, 5))
-            found = ratio(interleaved(works, fewer, once=True), "evaluation", "bare")
-            plural = "s, the default" if candidates > 1 else ""
-            what = f"evaluation of 10 members × 10 episodes, {env_id}, {candidates} candidate{plural}"
-            rows.append(Row(what, "bare steps of as many environments", **found, reach=1.6))
+        works = _evaluation_works(env_id, D3GConfig(hidden=effort.hidden), full=effort.seconds > 0)
+        fewer = replace(effort, rounds=min(effort.rounds, 5))
+        found = ratio(interleaved(works, fewer, once=True), "evaluation", "bare")
+        what = f"evaluation of 10 members × 10 episodes, {env_id}"
+        rows.append(Row(what, "bare steps of as many environments", **found, reach=1.6))
     return rows
 
 

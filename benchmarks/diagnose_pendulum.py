@@ -6,8 +6,7 @@ The simulator stands in for I: of 31 actions it takes the one whose true next st
 of the standard deviation of s' − s. What is then measured is the aim alone:
 
 - ``Q``: no aim; the action whose true next state has the greatest min_i Q_θi(s, s'). Is the critic right?
-- ``candidates``: the best of C(s, τ(s)) and f(s, z), as the default policy does. Does f offer the good states?
-- ``C(s, τ(s))``: the cycle alone. ``τ(s)``: the predictor alone.
+- ``C(s, τ(s))``: the aim of the default policy. ``τ(s)``: the predictor alone, as published.
 
 Prints the mean steps that each member balances, at most ``--steps``.
 """
@@ -72,8 +71,8 @@ def choosers(agent: torch.nn.Module, member: int) -> dict[str, Chooser]:
         q = torch.minimum(*(agent.value(c, states, deltas) for c in (agent.critic1, agent.critic2)))
         return int(q[member, :, 0].argmax())
 
-    def by_aim(candidates: int, on_cycle: bool) -> Chooser:
-        config = replace(agent.config, candidates=candidates, act_on_cycle=on_cycle)
+    def by_aim(on_cycle: bool) -> Chooser:
+        config = replace(agent.config, act_on_cycle=on_cycle)
 
         def choose(state: np.ndarray, reached: np.ndarray) -> int:
             agent.config = config
@@ -84,9 +83,8 @@ def choosers(agent: torch.nn.Module, member: int) -> dict[str, Chooser]:
 
     return {
         "Q": by_value,
-        "candidates": by_aim(32, False),
-        "C(s, τ(s))": by_aim(1, True),
-        "τ(s)": by_aim(1, False),
+        "C(s, τ(s))": by_aim(True),
+        "τ(s)": by_aim(False),
     }
 
 

@@ -34,9 +34,8 @@ measurements.
   deviations from the data's mean in a dimension that moves is unknown, and no better than the worst known s'
   of its minibatch (the halt state of MOReL, Kidambi et al. 2020, arXiv 2005.05951, without its penalty's size
   to choose). Else Q extrapolates: where it happens to stay high, the policy drifts out of the data.
-- ``candidates``: the policy aims for the best, by min_i Q_θi(s, ·), of C(s, τ(s)) and the next states
-  f(s, z) for z spread over [−3, 3]: τ(s) = argmax Q(s, s') over the next states that f knows, found by
-  looking instead of by τ's gradient. One candidate is τ(s) alone (C(s, τ(s)) with ``act_on_cycle``).
+- ``act_on_cycle``: the policy aims for C(s, τ(s)), the proposal brought back to what f has seen, instead of
+  for τ(s) itself.
 - ``polyak`` 0.01 instead of 0.005: a target that follows faster carries values over the 1/(1−γ) steps that
   matter within 50,000 updates; the published runs had 1,000,000.
 """
@@ -83,8 +82,7 @@ class D3GConfig:
     bf16: bool = False  # the product of the hidden layers in bfloat16: faster where the processor has it
     tf32: bool = False  # products in TensorFloat-32 on a GPU that has it
     known_within: float = 3.0  # standard deviations from the data's mean [0: every state is known]
-    candidates: int = 32  # next states to choose the aim from [1: τ(s) itself]
-    act_on_cycle: bool = False  # with one candidate: aim for C(s, τ(s)) instead of τ(s)
+    act_on_cycle: bool = True  # the policy aims for C(s, τ(s)) instead of τ(s) [False]
 
     @classmethod
     def paper(cls) -> D3GConfig:
@@ -97,7 +95,7 @@ class D3GConfig:
             relative_value=False,
             clip_targets=False,
             known_within=0.0,
-            candidates=1,
+            act_on_cycle=False,
         )
 
 
@@ -268,12 +266,12 @@ class D3G(Learner):
 
     @torch.no_grad()
     def aim(self, states: Tensor) -> Tensor:
-        """The next state to aim for (see ``candidates``), raw states [M, B, S] to raw states."""
+        """C(s, τ(s)), the next state to aim for: raw states [M, B, S] to raw states."""
         return self.units.raw_after(states, self._aim_delta(self.units.states(states)))
 
     @torch.no_grad()
     def act(self, states: Tensor) -> Tensor:
-        """π(s) = I(s, τ(s)): raw states [M, B, S] to actions [M, B, A] inside the bounds."""
+        """π(s) = I(s, C(s, τ(s))): raw states [M, B, S] to actions [M, B, A] inside the bounds."""
         if self.inverse is None:
             raise LfoError(
                 "the policy I(s, τ(s)) has no inverse dynamics yet: call learn_inverse, or `d3g-lfo interact`"
@@ -283,24 +281,7 @@ class D3G(Learner):
 
     def _aim_delta(self, states: Tensor) -> Tensor:
         delta = self.predict(self.predictor, states)
-        if self.config.candidates > 1 and self.config.relative_value:
-            return self._best(states, self.cycle(self.critic1, states, delta))
         return self.cycle(self.critic1, states, delta) if self.config.act_on_cycle else delta
-
-    def _best(self, states: Tensor, reached: Tensor) -> Tensor:
-        """Of C(s, τ(s)) and f(s, z), z from −3 to 3, the difference of greatest min_i Q_θi [M, B, S]."""
-        members, batch, size = states.shape
-        others = self.config.candidates - 1
-        z = torch.linspace(_LOWEST_Z, -_LOWEST_Z, others, device=states.device)
-        repeated = states.repeat_interleave(others, dim=1)
-        levels = z.repeat(batch).view(1, -1, 1).expand(members, -1, -1)
-        offered = self._bound(self.model(torch.cat([repeated, levels], dim=-1)))
-        deltas = torch.cat([reached[:, :, None], offered.view(members, batch, others, size)], dim=2)
-        flat = deltas.flatten(1, 2)
-        starts = states.repeat_interleave(others + 1, dim=1)
-        q = torch.minimum(self.value(self.critic1, starts, flat), self.value(self.critic2, starts, flat))
-        best = q.view(members, batch, others + 1).argmax(dim=2)
-        return deltas.gather(2, best[:, :, None, None].expand(-1, -1, 1, size))[:, :, 0]
 
     def _unknown(self, states: Tensor) -> Tensor:
         """Whether ``states`` [M, B, S] lie further from the data's mean than is known, [M, B, 1]."""

@@ -64,7 +64,7 @@ class MLP(nn.Module):
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """Map inputs [M, B, in] to outputs [M, B, out]."""
-        outputs: Tensor = _Layers.apply(
+        outputs: Tensor = _Layers.apply(  # type: ignore[no-untyped-call]
             inputs, self.weight0, self.bias0, self.weight1, self.bias1, self.weight2, self.bias2, self.bf16
         )
         return outputs
@@ -123,7 +123,8 @@ class _Layers(torch.autograd.Function):
 
 def _mask(gradient: Tensor, activation: Tensor) -> Tensor:
     """The gradient through ReLU, in place: zero where the activation is."""
-    return torch.ops.aten.threshold_backward.grad_input(gradient, activation, 0, grad_input=gradient)
+    torch.ops.aten.threshold_backward.grad_input(gradient, activation, 0, grad_input=gradient)
+    return gradient
 
 
 @contextmanager
