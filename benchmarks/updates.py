@@ -168,7 +168,7 @@ def _bco(effort: Effort, members: int) -> Works:
     agent, table, _ = _agent(effort, members)
     config = agent.config
     floor = Floor(bco_passes(config, 11, ACTIONS), members, config.batch_size, config.hidden)
-    steps = 256 if effort.seconds else 4  # whole blocks of minibatches
+    steps = _steps(effort)
     return trainer(agent, table, steps), partial(floor.steps, steps)
 
 
