@@ -26,9 +26,11 @@ from lfo.agents import load_agent, load_data
 from lfo.d3g import D3G
 from lfo.datasets import LfoError
 from lfo.datasets.envs import action_bounds, make_envs
+from lfo.figures import plain_axes, save_figure
+from lfo.files import atomic_file
 from lfo.interaction import act, require_fit
 from lfo.inverse import Inverse
-from lfo.run import RunFolder, atomic_file
+from lfo.run import RunFolder
 from lfo.units import Units
 
 if TYPE_CHECKING:
@@ -111,8 +113,6 @@ def draw(arrays: Arrays, path: str | Path, *, dpi: int = 130) -> Path:
         path: of the file.
         dpi: dots an inch; the picture is 10 inches wide.
     """
-    from lfo.figures import save_figure
-
     env = str(arrays["env"])
     scene = SCENES.get(_family(env))
     figure = (_draw_dimensions if scene is None else scene.draw)(arrays)
@@ -415,7 +415,7 @@ def _draw_reacher(arrays: Arrays) -> Figure:
         distance.plot(metres[0], label=_NAMES[name], **style)
     distance.set(title="imagined and real, from the same starts\n(start 1 thick)", xlabel="step")
     distance.set(ylabel="fingertip to target (m)", xlim=(0, _steps(arrays)), ylim=(0, 2 * sum(LINKS)))
-    _plain(distance)
+    plain_axes(distance)
     _legend(distance, loc="upper right")
     for start, ax in enumerate(lower.subplots(1, len(arrays["real"]), squeeze=False)[0]):
         for name, style in _LINES.items():
@@ -424,7 +424,7 @@ def _draw_reacher(arrays: Arrays) -> Figure:
         reach = 1.15 * sum(LINKS)
         ax.set(title=f"start {start + 1}: paths", aspect="equal", xlim=(-reach, reach), ylim=(-reach, reach))
         ax.set(xlabel="x (m)", ylabel="y (m)" if start == 0 else "")
-        _plain(ax)
+        plain_axes(ax)
     return figure
 
 
@@ -469,17 +469,11 @@ def _against_steps(ax: Axes, arrays: Arrays, dim: int, label: str) -> None:
     ax.set(xlabel="step", ylabel=label)
     ax.set_xlim(0, _steps(arrays))
     ax.set_ylim(*_limits(arrays, dim))
-    _plain(ax)
+    plain_axes(ax)
 
 
 def _steps(arrays: Arrays) -> int:
     return int(arrays["real"].shape[1]) - 1
-
-
-def _plain(ax: Axes) -> None:
-    ax.grid(color="#e4e4e4", linewidth=0.8)
-    ax.set_axisbelow(True)
-    ax.spines[["top", "right"]].set_visible(False)
 
 
 def _path(ax: Axes, points: NDArray[np.floating[Any]], name: str, label: str) -> None:

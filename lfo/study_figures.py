@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lfo.figures import save_figure
+from lfo.figures import NAMES, plain_axes, save_figure
 from lfo.published import Published
 from lfo.robust import Array, mean, stratified_interval
 
@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
 
-__all__ = ["COLOURS", "NAMES", "Line", "Panel", "curves", "panel_file", "seeds"]
+__all__ = ["COLOURS", "Line", "Panel", "curves", "panel_file", "seeds"]
 
-NAMES = {"bco": "BCO", "d3g": "D3G", "pi_o": "π_o"}
 COLOURS = {"bco": "#d9661f", "d3g": "#1f5fa8"}
 """Blue and orange, which all kinds of colour vision tell apart; shapes differ, too."""
 _MARKERS = {"bco": "s", "d3g": "o"}
@@ -120,7 +119,7 @@ def _curves_panel(ax: Axes, panel: Panel, limits: tuple[float, float, float]) ->
     ax.set_title(title, fontsize=10)
     ax.set(xlabel="interactions of each seed", ylabel="mean return", xlim=(0, limits[0]), ylim=limits[1:])
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    _plain(ax)
+    plain_axes(ax)
 
 
 _BEHAVIOUR: dict[str, Any] = {"color": "#333333", "linestyle": ":", "linewidth": 1.3}
@@ -145,7 +144,7 @@ def _handles(algos: Iterable[str]) -> list[Line2D]:
 
     handles = []
     for algo in algos:
-        name = NAMES.get(algo, algo)
+        name = NAMES[algo]
         handles += [
             Line2D([], [], label=name, **_curve(algo)),
             Line2D([], [], label=f"{name}, paper", **_paper(algo)),
@@ -166,7 +165,7 @@ def seeds(env: str, panels: Sequence[Panel], path: Path) -> Path:
     ax.set_xticks(range(len(panels)), [f"{panel.random_frac:.0%}" for panel in panels])
     ax.set(title=env, xlabel="random actions in the data", ylabel="final score of each seed")
     ax.set_xlim(-0.6, len(panels) - 0.4)
-    _plain(ax)
+    plain_axes(ax)
     ax.grid(visible=False, axis="x")
     handles, labels = ax.get_legend_handles_labels()
     told = dict(zip(labels, handles, strict=True))
@@ -179,7 +178,7 @@ def seeds(env: str, panels: Sequence[Panel], path: Path) -> Path:
 
 
 def _dots(ax: Axes, line: Line, centre: float, width: float) -> None:
-    name, colour = NAMES.get(line.algo, line.algo), COLOURS.get(line.algo, _OTHER)
+    name, colour = NAMES[line.algo], COLOURS.get(line.algo, _OTHER)
     if len(line.final):
         # Side by side in the order of the seeds, so that equal scores do not hide each other.
         spread = np.linspace(-0.3, 0.3, len(line.final)) * width if len(line.final) > 1 else np.zeros(1)
@@ -188,9 +187,3 @@ def _dots(ax: Axes, line: Line, centre: float, width: float) -> None:
     if line.published is not None:
         ends = [centre - 0.42 * width, centre + 0.42 * width]
         ax.plot(ends, [line.published.mean] * 2, color=colour, linewidth=1.6, label=f"{name}, paper")
-
-
-def _plain(ax: Axes) -> None:
-    ax.grid(color="#e4e4e4", linewidth=0.8)
-    ax.set_axisbelow(True)
-    ax.spines[["top", "right"]].set_visible(False)
