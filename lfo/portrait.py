@@ -409,7 +409,7 @@ def _draw_reacher(arrays: Arrays) -> Figure:
     plane.set(title="value of the fingertip's position\n(arm at rest, start 1's target)", aspect="equal")
     plane.set(xlabel="x (m)", ylabel="y (m)")
     plane.legend(loc="upper left", bbox_to_anchor=(0, -0.14), ncols=2, fontsize=8, frameon=False)
-    for name, style in _LINES.items():
+    for name, style in _lines(arrays):
         metres = np.linalg.norm(arrays[name][:, :, 8:10], axis=-1)
         distance.plot(metres[1:].T, **{**style, "linewidth": 0.8}, alpha=0.55)
         distance.plot(metres[0], label=_NAMES[name], **style)
@@ -418,7 +418,7 @@ def _draw_reacher(arrays: Arrays) -> Figure:
     plain_axes(distance)
     _legend(distance, loc="upper right")
     for start, ax in enumerate(lower.subplots(1, len(arrays["real"]), squeeze=False)[0]):
-        for name, style in _LINES.items():
+        for name, style in _lines(arrays):
             ax.plot(*_fingertips(arrays[name][start]).T, **style)
         _target(ax, arrays, start, 11)
         reach = 1.15 * sum(LINKS)
@@ -463,8 +463,14 @@ _LINES: dict[str, dict[str, Any]] = {
 _NAMES = {"real": "real", "cycle": "imagined by C(s, τ(s))", "aim": "imagined by the policy's aim"}
 
 
+def _lines(arrays: Arrays) -> list[tuple[str, dict[str, Any]]]:
+    """What is drawn, and how; one line for both imaginations where the policy aims for C(s, τ(s))."""
+    same = np.allclose(arrays["aim"][:, 1], arrays["cycle"][:, 1], rtol=1e-4, atol=1e-5)
+    return [(name, style) for name, style in _LINES.items() if not (same and name == "aim")]
+
+
 def _against_steps(ax: Axes, arrays: Arrays, dim: int, label: str) -> None:
-    for name, style in _LINES.items():
+    for name, style in _lines(arrays):
         ax.plot(arrays[name][0, :, dim], label=_NAMES[name], **style)
     ax.set(xlabel="step", ylabel=label)
     ax.set_xlim(0, _steps(arrays))

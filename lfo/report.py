@@ -256,12 +256,17 @@ def _rows(comparison: Comparison) -> list[tuple[str, ...]]:
         spent = whole_range(curve.spent)
         rows.append((curve.label, str(len(curve.seeds)), spent, spread(curve.final), spread(curve.best)))
     behaviour = comparison.behaviour
-    return [*rows, ("π_o", "", "", f"{rounded(behaviour.mean)} ± {rounded(behaviour.std)}", "")]
+    return [*rows, ("π_o", "", "", _both(behaviour.mean, behaviour.std), "")]
 
 
 def spread(scores: np.ndarray) -> str:
     """Mean ± standard deviation."""
-    return f"{rounded(float(scores.mean()))} ± {rounded(float(scores.std()))}"
+    return _both(float(scores.mean()), float(scores.std()))
+
+
+def _both(mean: float, std: float) -> str:
+    places = 1 if max(abs(mean), std) >= 100 else 2
+    return f"{mean:.{places}f} ± {std:.{places}f}"
 
 
 def rounded(value: float) -> str:

@@ -56,7 +56,7 @@ def panel_file(env: str, random_frac: float | None = None) -> str:
     return f"curves-{env}.png" if random_frac is None else f"curves-{env}-{100 * random_frac:g}.png"
 
 
-def curves(env: str, panels: Sequence[Panel], folder: Path) -> list[Path]:
+def curves(env: str, panels: Sequence[Panel], last: int, folder: Path) -> list[Path]:
     """Draw return against interactions: one picture of all panels, and one of each; all with the same axes.
 
     The line is the mean over seeds, its band the stratified 95% bootstrap interval of that mean; the dashed
@@ -65,6 +65,7 @@ def curves(env: str, panels: Sequence[Panel], folder: Path) -> list[Path]:
     Args:
         env: for titles and file names.
         panels: one for each fraction.
+        last: interactions after the last round.
         folder: where the pictures go, see :func:`panel_file`.
     """
     from matplotlib.figure import Figure
@@ -73,7 +74,7 @@ def curves(env: str, panels: Sequence[Panel], folder: Path) -> list[Path]:
     rows = -(-len(panels) // columns)
     together = Figure(figsize=(4.2 * columns, 3.1 * rows + 0.5), layout="constrained")
     axes = together.subplots(rows, columns, squeeze=False).ravel()
-    limits = _limits(panels)
+    limits = (1.04 * last, *_span(panels))
     algos = dict.fromkeys(line.algo for panel in panels for line in panel.lines)
     paths = []
     for ax, panel in zip(axes, panels, strict=False):
@@ -89,16 +90,15 @@ def curves(env: str, panels: Sequence[Panel], folder: Path) -> list[Path]:
     return [save_figure(together, folder / panel_file(env)), *paths]
 
 
-def _limits(panels: Sequence[Panel]) -> tuple[float, float, float]:
-    """The last interaction, and what the algorithms' scores and published means span; π_o may lie outside."""
+def _span(panels: Sequence[Panel]) -> tuple[float, float]:
+    """What the algorithms' scores and published means span; π_o may lie outside."""
     lines = [line for panel in panels for line in panel.lines]
     values = [line.scores.ravel() for line in lines]
     values.append(np.array([line.published.mean for line in lines if line.published is not None]))
     pooled = np.concatenate(values)
-    last = max((float(line.interactions[-1]) for line in lines if len(line.interactions)), default=1.0)
     low, high = (float(pooled.min()), float(pooled.max())) if len(pooled) else (0.0, 1.0)
     room = 0.06 * max(high - low, 1e-3)
-    return 1.04 * last, low - room, high + room
+    return low - room, high + room
 
 
 def _curves_panel(ax: Axes, panel: Panel, limits: tuple[float, float, float]) -> None:
@@ -115,7 +115,15 @@ def _curves_panel(ax: Axes, panel: Panel, limits: tuple[float, float, float]) ->
         ax.axhline(panel.behaviour, **_BEHAVIOUR)
         title += rf", $\pi_o$ returns {panel.behaviour:.1f}"
     if not any(line.scores.size for line in panel.lines):
-        ax.text(0.5, 0.5, "no rounds yet", transform=ax.transAxes, ha="center", color="#666666")
+        ax.text(
+            0.5,
+            0.5,
+            "no rounds yet",
+            transform=ax.transAxes,
+            ha="center",
+            color="#666666",
+            backgroundcolor="white",
+        )
     ax.set_title(title, fontsize=10)
     ax.set(xlabel="interactions of each seed", ylabel="mean return", xlim=(0, limits[0]), ylim=limits[1:])
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")

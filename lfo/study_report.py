@@ -85,6 +85,11 @@ class CellResults:
         """In words."""
         return f"{self.cell.env}, {self.cell.random_frac:.0%} random, {NAMES[self.cell.algo]}"
 
+    @property
+    def short(self) -> str:
+        """In a few words, where the environment is known."""
+        return f"{self.cell.random_frac:.0%} {NAMES[self.cell.algo]}"
+
 
 @dataclass(frozen=True)
 class Results:
@@ -267,20 +272,21 @@ RULE = (
 def _missing(results: Results) -> list[str]:
     """Every cell whose scores are not all there, with the reason."""
     expected = [str(seed) for seed in results.study.seeds]
-    lines, idle = [], []
+    lines: list[str] = []
+    idle: dict[str, list[str]] = {}
     for cell in results.cells:
         lost = [seed for seed in expected if seed not in cell.scores.seeds]
         if cell.status.state == "failed":
             lines.append(f"**{cell.name}** failed: {cell.status.error or 'no reason was recorded'}")
         elif len(cell.scores) == 0 and cell.status.state == "waiting" and not cell.status.done:
-            idle.append(cell.name)
+            idle.setdefault(cell.cell.env, []).append(cell.short)
         elif len(cell.scores) == 0:
             lines.append(f"**{cell.name}** has no scores yet: {_progress(cell)}")
         elif lost:
             lines.append(f"**{cell.name}** has no score of seed {', '.join(lost)}; the others are shown")
         if cell.problem:
             lines.append(f"**{cell.name}** cannot be read whole: {cell.problem}")
-    return [*lines, f"**Not started yet:** {'; '.join(idle)}"] if idle else lines
+    return [*lines, *(f"**{env}**, not started yet: {', '.join(names)}" for env, names in idle.items())]
 
 
 def _progress(cell: CellResults) -> str:
@@ -318,7 +324,7 @@ def _draw(results: Results, figures: Path) -> tuple[list[Path], _Pictures]:
     for env in results.study.envs:
         panels = _panels(results, env)
         safe = env.replace("/", "_")
-        drawn += curves(safe, panels, figures)
+        drawn += curves(safe, panels, results.study.rounds * results.study.interactions, figures)
         drawn.append(seeds(safe, panels, figures / f"seeds-{safe}.png"))
         lines.append(_curves_picture(env, panels))
         dots.append(
@@ -385,7 +391,7 @@ def _portrait_picture(cell: CellResults, name: str) -> Picture:
     return Picture(
         f"figures/{name}",
         f"{cell.name}: colours show the learned value Q over a plane of states; lines show a trajectory imagined by "
-        "the learned model, one imagined by the policy's aim, and the one really taken from the same start.",
+        "the learned model, and the one really taken from the same start.",
         f"{cell.name}: the seed whose last round is the median.",
     )
 
@@ -547,10 +553,9 @@ def _full_table(results: Results, env: str) -> Table:
     rows = []
     for found in results.cells:
         if found.cell.env == env:
-            name = f"{found.cell.random_frac:.0%} {NAMES[found.cell.algo]}"
             success = [] if threshold is None else ["–" if found.success is None else f"{found.success:.0%}"]
             hours = f"{found.status.seconds / 3600:.2f}" if found.status.seconds else "–"
-            rows.append([name, *_full_row(found.scores, success), hours])
+            rows.append([found.short, *_full_row(found.scores, success), hours])
     return Table(env, heads, rows)
 
 
@@ -576,8 +581,8 @@ _PROTOCOLS = {
 }
 _PORTRAITS = (
     "Colours: Q(s, aim), the value of what the policy aims for. **Real**: what the policy did, through its learned "
-    "inverse dynamics. **Imagined by C(s, τ(s))**: the learned model alone, again and again from the same start; "
-    "**by the policy's aim**: the same with the next state that the policy picks. No environment had a part in either."
+    "inverse dynamics. **Imagined by C(s, τ(s))**: the learned model alone, again and again from the same start, "
+    "without an environment; where the policy aims for another state than that, its aim is imagined likewise."
 )
 
 
