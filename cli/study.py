@@ -214,7 +214,9 @@ def _line(row: Row, width: int) -> str:
     bar = "█" * int(_BAR * share) + "·" * (_BAR - int(_BAR * share))
     spent = duration(status.seconds) if status.seconds else ""
     left = ""
-    if row.seconds_left and status.state not in ("done", "failed"):
+    if status.state == "collecting":
+        left = "{} of {} data sets".format(*row.data)
+    elif row.seconds_left and status.state not in ("done", "failed"):
         left = f"{duration(row.seconds_left)} left"
     return f"{row.cell.name:{width}}  {status.state:11}  {bar} {share:4.0%}  {spent:>7}  {status.error or left}".rstrip()
 

@@ -1,4 +1,4 @@
-"""How pictures are written: whole or not at all, and small."""
+"""What pictures have in common: what algorithms are called, bare axes, files whole or not at all, and small."""
 
 from __future__ import annotations
 
@@ -6,12 +6,23 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lfo.run import atomic_file
+from lfo.files import atomic_file
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["save_figure"]
+__all__ = ["NAMES", "plain_axes", "save_figure"]
+
+NAMES = {"d3g": "D3G", "bco": "BCO", "pi_o": "π_o"}
+"""Algorithms, as pictures and tables call them, and in the order of a table."""
+
+
+def plain_axes(ax: Axes) -> None:
+    """A faint grid behind the lines, and no frame at the top and the right."""
+    ax.grid(color="#e4e4e4", linewidth=0.8)
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
 
 
 def save_figure(figure: Figure, path: Path, *, dpi: int = 130) -> Path:

@@ -91,7 +91,7 @@ class Picture:
     """(path, alternative text)"""
 
 
-LONG = 48
+LONG = 32
 """Characters from which a fact has a line of its own."""
 
 Block: TypeAlias = Heading | Text | Items | Facts | Table | Picture

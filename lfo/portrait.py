@@ -26,9 +26,11 @@ from lfo.agents import load_agent, load_data
 from lfo.d3g import D3G
 from lfo.datasets import LfoError
 from lfo.datasets.envs import action_bounds, make_envs
+from lfo.figures import plain_axes, save_figure
+from lfo.files import atomic_file
 from lfo.interaction import act, require_fit
 from lfo.inverse import Inverse
-from lfo.run import RunFolder, atomic_file
+from lfo.run import RunFolder
 from lfo.units import Units
 
 if TYPE_CHECKING:
@@ -111,8 +113,6 @@ def draw(arrays: Arrays, path: str | Path, *, dpi: int = 130) -> Path:
         path: of the file.
         dpi: dots an inch; the picture is 10 inches wide.
     """
-    from lfo.figures import save_figure
-
     env = str(arrays["env"])
     scene = SCENES.get(_family(env))
     figure = (_draw_dimensions if scene is None else scene.draw)(arrays)
@@ -409,22 +409,22 @@ def _draw_reacher(arrays: Arrays) -> Figure:
     plane.set(title="value of the fingertip's position\n(arm at rest, start 1's target)", aspect="equal")
     plane.set(xlabel="x (m)", ylabel="y (m)")
     plane.legend(loc="upper left", bbox_to_anchor=(0, -0.14), ncols=2, fontsize=8, frameon=False)
-    for name, style in _LINES.items():
+    for name, style in _lines(arrays):
         metres = np.linalg.norm(arrays[name][:, :, 8:10], axis=-1)
         distance.plot(metres[1:].T, **{**style, "linewidth": 0.8}, alpha=0.55)
         distance.plot(metres[0], label=_NAMES[name], **style)
     distance.set(title="imagined and real, from the same starts\n(start 1 thick)", xlabel="step")
     distance.set(ylabel="fingertip to target (m)", xlim=(0, _steps(arrays)), ylim=(0, 2 * sum(LINKS)))
-    _plain(distance)
+    plain_axes(distance)
     _legend(distance, loc="upper right")
     for start, ax in enumerate(lower.subplots(1, len(arrays["real"]), squeeze=False)[0]):
-        for name, style in _LINES.items():
+        for name, style in _lines(arrays):
             ax.plot(*_fingertips(arrays[name][start]).T, **style)
         _target(ax, arrays, start, 11)
         reach = 1.15 * sum(LINKS)
         ax.set(title=f"start {start + 1}: paths", aspect="equal", xlim=(-reach, reach), ylim=(-reach, reach))
         ax.set(xlabel="x (m)", ylabel="y (m)" if start == 0 else "")
-        _plain(ax)
+        plain_axes(ax)
     return figure
 
 
@@ -463,23 +463,23 @@ _LINES: dict[str, dict[str, Any]] = {
 _NAMES = {"real": "real", "cycle": "imagined by C(s, τ(s))", "aim": "imagined by the policy's aim"}
 
 
+def _lines(arrays: Arrays) -> list[tuple[str, dict[str, Any]]]:
+    """What is drawn, and how; one line for both imaginations where the policy aims for C(s, τ(s))."""
+    same = np.allclose(arrays["aim"][:, 1], arrays["cycle"][:, 1], rtol=1e-4, atol=1e-5)
+    return [(name, style) for name, style in _LINES.items() if not (same and name == "aim")]
+
+
 def _against_steps(ax: Axes, arrays: Arrays, dim: int, label: str) -> None:
-    for name, style in _LINES.items():
+    for name, style in _lines(arrays):
         ax.plot(arrays[name][0, :, dim], label=_NAMES[name], **style)
     ax.set(xlabel="step", ylabel=label)
     ax.set_xlim(0, _steps(arrays))
     ax.set_ylim(*_limits(arrays, dim))
-    _plain(ax)
+    plain_axes(ax)
 
 
 def _steps(arrays: Arrays) -> int:
     return int(arrays["real"].shape[1]) - 1
-
-
-def _plain(ax: Axes) -> None:
-    ax.grid(color="#e4e4e4", linewidth=0.8)
-    ax.set_axisbelow(True)
-    ax.spines[["top", "right"]].set_visible(False)
 
 
 def _path(ax: Axes, points: NDArray[np.floating[Any]], name: str, label: str) -> None:

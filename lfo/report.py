@@ -17,7 +17,9 @@ from typing import Any
 import numpy as np
 
 from lfo.datasets import LfoError
-from lfo.run import RunFolder, atomic_file
+from lfo.figures import NAMES, plain_axes
+from lfo.files import atomic_file, write_whole
+from lfo.run import RunFolder
 
 __all__ = [
     "FILES",
@@ -27,16 +29,18 @@ __all__ = [
     "check_free",
     "compare",
     "plot",
+    "rounded",
+    "spread",
     "table",
     "to_csv",
     "to_json",
     "to_markdown",
+    "whole_range",
     "write",
 ]
 
 FILES = ("report.md", "report.csv", "report.png")
 """What :func:`write` leaves in its folder."""
-NAMES = {"d3g": "D3G", "bco": "BCO"}
 FOOTNOTE = (
     "final: mean return over the evaluation episodes of the last round, mean ± standard deviation over seeds. "
     "best: each seed's best round instead, a maximum over rounds and therefore optimistic. "
@@ -249,19 +253,31 @@ _HEAD = ("policy", "seeds", "interactions", "final", "best of rounds")
 def _rows(comparison: Comparison) -> list[tuple[str, ...]]:
     rows = []
     for curve in comparison.curves:
-        low, high = int(curve.spent.min()), int(curve.spent.max())
-        spent = f"{high:,}" if low == high else f"{low:,} to {high:,}"
-        rows.append((curve.label, str(len(curve.seeds)), spent, _spread(curve.final), _spread(curve.best)))
+        spent = whole_range(curve.spent)
+        rows.append((curve.label, str(len(curve.seeds)), spent, spread(curve.final), spread(curve.best)))
     behaviour = comparison.behaviour
-    return [*rows, ("π_o", "", "", f"{_number(behaviour.mean)} ± {_number(behaviour.std)}", "")]
+    return [*rows, ("π_o", "", "", _both(behaviour.mean, behaviour.std), "")]
 
 
-def _spread(scores: np.ndarray) -> str:
-    return f"{_number(float(scores.mean()))} ± {_number(float(scores.std()))}"
+def spread(scores: np.ndarray) -> str:
+    """Mean ± standard deviation."""
+    return _both(float(scores.mean()), float(scores.std()))
 
 
-def _number(value: float) -> str:
+def _both(mean: float, std: float) -> str:
+    places = 1 if max(abs(mean), std) >= 100 else 2
+    return f"{mean:.{places}f} ± {std:.{places}f}"
+
+
+def rounded(value: float) -> str:
+    """To two places, a large one to one."""
     return f"{value:.1f}" if abs(value) >= 100 else f"{value:.2f}"
+
+
+def whole_range(values: np.ndarray) -> str:
+    """``1,000``, or ``900 to 1,000`` where whole numbers differ."""
+    low, high = int(values.min()), int(values.max())
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def table(comparisons: Sequence[Comparison]) -> str:
@@ -399,7 +415,7 @@ def _panel(ax: Any, comparison: Comparison) -> None:
         palette = _COLOURS.get(curve.algo, _GREY)
         _draw(ax, curve, palette[number % len(palette)])
     behaviour = comparison.behaviour.mean
-    label = rf"$\pi_o$, the data's own policy ({_number(behaviour)})"
+    label = rf"$\pi_o$, the data's own policy ({rounded(behaviour)})"
     ax.axhline(behaviour, color="#333333", linestyle=(0, (5, 3)), linewidth=1.3, label=label)
     ax.set_xlim(left=0)
     ax.margins(y=0.06)
@@ -407,9 +423,7 @@ def _panel(ax: Any, comparison: Comparison) -> None:
     ax.set_xlabel("interactions (environment steps of each seed)")
     ax.set_ylabel("mean return")
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    ax.grid(color="#e4e4e4", linewidth=0.8)
-    ax.set_axisbelow(True)
-    ax.spines[["top", "right"]].set_visible(False)
+    plain_axes(ax)
     ax.legend(frameon=True, framealpha=0.85, edgecolor="none", fontsize=9)
 
 
@@ -444,8 +458,7 @@ def write(comparisons: Sequence[Comparison], folder: str | Path, *, overwrite: b
             f"{folder}: the report's folder cannot be made ({error.strerror}); choose another -o"
         ) from error
     for name, text in (("report.md", to_markdown(comparisons)), ("report.csv", to_csv(comparisons))):
-        with atomic_file(folder / name) as file:
-            file.write(text.encode())
+        write_whole(folder / name, text)
     plot(comparisons, folder / "report.png")
     return [folder / name for name in FILES]
 

@@ -7,43 +7,24 @@ it says is finished, everything else on disk agrees with or is cut back to.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import os
 import pickle
 import shutil
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import h5py
 import numpy as np
 import torch
 
 from lfo.datasets import LfoError
+from lfo.files import atomic_file, read_csv, write_csv, write_whole
 
-__all__ = ["CHECKPOINT_FORMAT", "RunFolder", "atomic_file"]
+__all__ = ["CHECKPOINT_FORMAT", "RunFolder"]
 
 CHECKPOINT_FORMAT = 1
-
-
-@contextmanager
-def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """A binary file that appears under ``path`` only when the block has ended without an error."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
 
 
 def _is_temporary(path: Path) -> bool:
@@ -103,8 +84,7 @@ class RunFolder:
 
     def write_info(self, info: Mapping[str, Any]) -> None:
         """Write ``run.json``."""
-        with atomic_file(self.path / "run.json") as file:
-            file.write((json.dumps(info, indent=2) + "\n").encode())
+        write_whole(self.path / "run.json", json.dumps(info, indent=2) + "\n")
 
     def info(self) -> dict[str, Any]:
         """Read ``run.json``.
@@ -174,21 +154,11 @@ class RunFolder:
 
     def write_rows(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write a CSV file of ``rows``, which share their keys."""
-        text = io.StringIO(newline="")
-        if rows:
-            writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-        with atomic_file(self.path / name) as file:
-            file.write(text.getvalue().encode())
+        write_csv(self.path / name, rows)
 
     def rows(self, name: str) -> list[dict[str, str]]:
         """Read a CSV file of this folder; a missing one has no rows."""
-        path = self.path / name
-        if not path.is_file():
-            return []
-        with open(path, newline="") as file:
-            return list(csv.DictReader(file))
+        return read_csv(self.path / name)
 
     def interactions_spent(self) -> int:
         """Environment steps of each member in the rounds finished so far."""

@@ -13,12 +13,10 @@ and it is one run folder. This module says what a study is and where it stands; 
 
 from __future__ import annotations
 
-import csv
 import heapq
-import io
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, timezone
@@ -29,6 +27,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from lfo.datasets.errors import data_error
 from lfo.datasets.policies import expert_envs
+from lfo.files import write_whole
 from lfo.settings import configure, read_settings
 
 if TYPE_CHECKING:
@@ -50,15 +49,12 @@ __all__ = [
     "locked",
     "make_study",
     "overview",
-    "read_csv",
     "read_status",
     "same_study",
     "shipped",
     "study_fields",
     "to_toml",
-    "write_csv",
     "write_status",
-    "write_whole",
 ]
 
 PROTOCOLS: dict[str, dict[str, int]] = {
@@ -135,6 +131,11 @@ class Cell:
     def name(self) -> str:
         """``InvertedPendulum-v5-25-d3g``, the name of its folder."""
         return f"{_data_stem(self.env, self.random_frac)}-{self.algo}"
+
+    @property
+    def path(self) -> str:
+        """Its folder, relative to the study's."""
+        return f"cells/{self.name}"
 
     def data_names(self, study: Study) -> tuple[str, ...]:
         """The files it learns from, relative to the study's folder; no more of them than members."""
@@ -411,7 +412,7 @@ class Status:
 def read_status(folder: str | Path, cell: Cell) -> Status:
     """The status of a cell of the study in ``folder``; waiting, where there is none or it cannot be read."""
     try:
-        found = json.loads((_cell_folder(folder, cell) / "status.json").read_text(encoding="utf-8"))
+        found = json.loads((Path(folder) / cell.path / "status.json").read_text(encoding="utf-8"))
         return Status(**{known.name: found[known.name] for known in fields(Status)})
     except (OSError, ValueError, TypeError, KeyError):
         return Status()
@@ -420,40 +421,10 @@ def read_status(folder: str | Path, cell: Cell) -> Status:
 def write_status(folder: str | Path, cell: Cell, status: Status) -> None:
     """Keep the status of a cell, with the time and this process."""
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    where = _cell_folder(folder, cell)
-    where.mkdir(parents=True, exist_ok=True)
-    write_whole(
-        where / "status.json", json.dumps(asdict(replace(status, updated=now, pid=os.getpid()))) + "\n"
-    )
-
-
-def _cell_folder(folder: str | Path, cell: Cell) -> Path:
-    return Path(folder) / "cells" / cell.name
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a small file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
-
-
-def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write a CSV file of rows that share their keys, whole or not at all."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
-    if rows:
-        writer.writeheader()
-    writer.writerows(rows)
-    write_whole(path, text.getvalue())
-
-
-def read_csv(path: Path) -> list[dict[str, str]]:
-    """Read a CSV file; a missing one has no rows."""
-    if not path.is_file():
-        return []
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    path = Path(folder) / cell.path / "status.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(asdict(replace(status, updated=now, pid=os.getpid())))
+    write_whole(path, text + "\n", durable=False)  # written every second, and no loss
 
 
 @contextmanager
@@ -481,6 +452,8 @@ class Row:
     status: Status
     seconds_left: float | None
     """Estimated from the speed so far; None where nothing is known yet."""
+    data: tuple[int, int] = (0, 0)
+    """Its data sets that are there, and how many it needs."""
 
 
 @dataclass(frozen=True)
@@ -519,8 +492,15 @@ def overview(folder: str | Path, *, running: bool | None = None) -> Overview:
             cell: replace(status, state="stopped") if status.state in ACTIVE else status
             for cell, status in found.items()
         }
-    rows = tuple(Row(cell, status, _seconds_left(cell, found)) for cell, status in found.items())
+    rows = tuple(
+        Row(cell, status, _seconds_left(cell, found), _data(folder, cell.data_names(study)))
+        for cell, status in found.items()
+    )
     return Overview(rows, running, _all_left(rows))
+
+
+def _data(folder: Path, names: tuple[str, ...]) -> tuple[int, int]:
+    return sum((folder / name).is_file() for name in names), len(names)
 
 
 def _seconds_left(cell: Cell, found: Mapping[Cell, Status]) -> float | None:
@@ -528,7 +508,8 @@ def _seconds_left(cell: Cell, found: Mapping[Cell, Status]) -> float | None:
     mine = found[cell]
     if mine.state == "done":
         return 0.0
-    begun = {other: status for other, status in found.items() if status.done > 0}
+    # A speed is known from a hundredth of a cell on: before that a process mostly starts.
+    begun = {other: status for other, status in found.items() if status.done >= 0.01 * status.total > 0}
     like_it = [status for other, status in begun.items() if other.algo == cell.algo]
     measured = [mine] if mine.done >= 0.05 * mine.total > 0 else like_it or list(begun.values())
     if not measured or mine.total == 0:

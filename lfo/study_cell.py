@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 import time
 from copy import deepcopy
@@ -13,6 +14,7 @@ from lfo.agents import load_agent
 from lfo.algorithms import Agent
 from lfo.datasets import LfoError, Transitions, load
 from lfo.evaluation import Evaluation
+from lfo.files import write_csv
 from lfo.interaction import evaluate, learn_inverse
 from lfo.run import RunFolder
 from lfo.study import (
@@ -22,7 +24,6 @@ from lfo.study import (
     algorithm_config,
     inverse_config,
     read_status,
-    write_csv,
     write_status,
 )
 from lfo.trainer import Member, Progress, pick_device, train
@@ -57,7 +58,7 @@ def run_cell(study: Study, cell: Cell, folder: Path, device: str, told: _Told) -
         LfoError: the data or the folder is not this study's, or every member diverged.
         KeyboardInterrupt: told to stop; what is finished is kept.
     """
-    out = RunFolder(folder / "cells" / cell.name)
+    out = RunFolder(folder / cell.path)
     data = [_load(folder / name, study, cell) for name in cell.data_names(study)]
     members = [Member(seed, m % len(data)) for m, seed in enumerate(study.seeds)]
     if _inverse_begun(out):
@@ -72,7 +73,7 @@ def run_cell(study: Study, cell: Cell, folder: Path, device: str, told: _Told) -
             device=device,
             out=out,
             resume=(out.path / "run.json").is_file(),
-            command=f"d3g-lfo study {folder}",
+            command=f"d3g-lfo study {shlex.quote(folder.name)}",
             progress=told,
         )
     learn_inverse(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lfo.figures import save_figure
+from lfo.figures import NAMES, plain_axes, save_figure
 from lfo.published import Published
 from lfo.robust import Array, mean, stratified_interval
 
@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
 
-__all__ = ["COLOURS", "NAMES", "Line", "Panel", "curves", "panel_file", "seeds"]
+__all__ = ["COLOURS", "Line", "Panel", "curves", "panel_file", "seeds"]
 
-NAMES = {"bco": "BCO", "d3g": "D3G", "pi_o": "π_o"}
 COLOURS = {"bco": "#d9661f", "d3g": "#1f5fa8"}
 """Blue and orange, which all kinds of colour vision tell apart; shapes differ, too."""
 _MARKERS = {"bco": "s", "d3g": "o"}
@@ -57,7 +56,7 @@ def panel_file(env: str, random_frac: float | None = None) -> str:
     return f"curves-{env}.png" if random_frac is None else f"curves-{env}-{100 * random_frac:g}.png"
 
 
-def curves(env: str, panels: Sequence[Panel], folder: Path) -> list[Path]:
+def curves(env: str, panels: Sequence[Panel], last: int, folder: Path) -> list[Path]:
     """Draw return against interactions: one picture of all panels, and one of each; all with the same axes.
 
     The line is the mean over seeds, its band the stratified 95% bootstrap interval of that mean; the dashed
@@ -66,6 +65,7 @@ def curves(env: str, panels: Sequence[Panel], folder: Path) -> list[Path]:
     Args:
         env: for titles and file names.
         panels: one for each fraction.
+        last: interactions after the last round.
         folder: where the pictures go, see :func:`panel_file`.
     """
     from matplotlib.figure import Figure
@@ -74,7 +74,7 @@ def curves(env: str, panels: Sequence[Panel], folder: Path) -> list[Path]:
     rows = -(-len(panels) // columns)
     together = Figure(figsize=(4.2 * columns, 3.1 * rows + 0.5), layout="constrained")
     axes = together.subplots(rows, columns, squeeze=False).ravel()
-    limits = _limits(panels)
+    limits = (1.04 * last, *_span(panels))
     algos = dict.fromkeys(line.algo for panel in panels for line in panel.lines)
     paths = []
     for ax, panel in zip(axes, panels, strict=False):
@@ -90,16 +90,15 @@ def curves(env: str, panels: Sequence[Panel], folder: Path) -> list[Path]:
     return [save_figure(together, folder / panel_file(env)), *paths]
 
 
-def _limits(panels: Sequence[Panel]) -> tuple[float, float, float]:
-    """The last interaction, and what the algorithms' scores and published means span; π_o may lie outside."""
+def _span(panels: Sequence[Panel]) -> tuple[float, float]:
+    """What the algorithms' scores and published means span; π_o may lie outside."""
     lines = [line for panel in panels for line in panel.lines]
     values = [line.scores.ravel() for line in lines]
     values.append(np.array([line.published.mean for line in lines if line.published is not None]))
     pooled = np.concatenate(values)
-    last = max((float(line.interactions[-1]) for line in lines if len(line.interactions)), default=1.0)
     low, high = (float(pooled.min()), float(pooled.max())) if len(pooled) else (0.0, 1.0)
     room = 0.06 * max(high - low, 1e-3)
-    return 1.04 * last, low - room, high + room
+    return low - room, high + room
 
 
 def _curves_panel(ax: Axes, panel: Panel, limits: tuple[float, float, float]) -> None:
@@ -116,11 +115,19 @@ def _curves_panel(ax: Axes, panel: Panel, limits: tuple[float, float, float]) ->
         ax.axhline(panel.behaviour, **_BEHAVIOUR)
         title += rf", $\pi_o$ returns {panel.behaviour:.1f}"
     if not any(line.scores.size for line in panel.lines):
-        ax.text(0.5, 0.5, "no rounds yet", transform=ax.transAxes, ha="center", color="#666666")
+        ax.text(
+            0.5,
+            0.5,
+            "no rounds yet",
+            transform=ax.transAxes,
+            ha="center",
+            color="#666666",
+            backgroundcolor="white",
+        )
     ax.set_title(title, fontsize=10)
     ax.set(xlabel="interactions of each seed", ylabel="mean return", xlim=(0, limits[0]), ylim=limits[1:])
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    _plain(ax)
+    plain_axes(ax)
 
 
 _BEHAVIOUR: dict[str, Any] = {"color": "#333333", "linestyle": ":", "linewidth": 1.3}
@@ -145,7 +152,7 @@ def _handles(algos: Iterable[str]) -> list[Line2D]:
 
     handles = []
     for algo in algos:
-        name = NAMES.get(algo, algo)
+        name = NAMES[algo]
         handles += [
             Line2D([], [], label=name, **_curve(algo)),
             Line2D([], [], label=f"{name}, paper", **_paper(algo)),
@@ -166,7 +173,7 @@ def seeds(env: str, panels: Sequence[Panel], path: Path) -> Path:
     ax.set_xticks(range(len(panels)), [f"{panel.random_frac:.0%}" for panel in panels])
     ax.set(title=env, xlabel="random actions in the data", ylabel="final score of each seed")
     ax.set_xlim(-0.6, len(panels) - 0.4)
-    _plain(ax)
+    plain_axes(ax)
     ax.grid(visible=False, axis="x")
     handles, labels = ax.get_legend_handles_labels()
     told = dict(zip(labels, handles, strict=True))
@@ -179,7 +186,7 @@ def seeds(env: str, panels: Sequence[Panel], path: Path) -> Path:
 
 
 def _dots(ax: Axes, line: Line, centre: float, width: float) -> None:
-    name, colour = NAMES.get(line.algo, line.algo), COLOURS.get(line.algo, _OTHER)
+    name, colour = NAMES[line.algo], COLOURS.get(line.algo, _OTHER)
     if len(line.final):
         # Side by side in the order of the seeds, so that equal scores do not hide each other.
         spread = np.linspace(-0.3, 0.3, len(line.final)) * width if len(line.final) > 1 else np.zeros(1)
@@ -188,9 +195,3 @@ def _dots(ax: Axes, line: Line, centre: float, width: float) -> None:
     if line.published is not None:
         ends = [centre - 0.42 * width, centre + 0.42 * width]
         ax.plot(ends, [line.published.mean] * 2, color=colour, linewidth=1.6, label=f"{name}, paper")
-
-
-def _plain(ax: Axes) -> None:
-    ax.grid(color="#e4e4e4", linewidth=0.8)
-    ax.set_axisbelow(True)
-    ax.spines[["top", "right"]].set_visible(False)

@@ -7,28 +7,28 @@ environment, a fraction of random actions and an algorithm; its seeds are the me
 
 from __future__ import annotations
 
-import csv
-import json
-import os
-import platform
+import shlex
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lfo.datasets import LfoError
+from lfo.figures import NAMES
+from lfo.files import read_csv, write_whole
 from lfo.page import LONG, Block, Facts, Heading, Items, Mark, Picture, Table, Text, to_html, to_markdown
 from lfo.published import SEEDS, SOURCE, Published, published, span
-from lfo.report import compare
+from lfo.report import compare, rounded, spread, whole_range
 from lfo.robust import Array, iqm, stratified_interval
-from lfo.run import RunFolder, atomic_file
-from lfo.settings import read_settings
-from lfo.study_figures import NAMES, Line, Panel, curves, panel_file, seeds
+from lfo.run import RunFolder
+from lfo.study import Cell, Status, Study, cells, load_study, read_status
+from lfo.study_figures import Line, Panel, curves, panel_file, seeds
 
-__all__ = ["SUCCESS", "Cell", "Scores", "Study", "read_study", "verdict", "write_report"]
+__all__ = ["SUCCESS", "CellResults", "Results", "Scores", "read_results", "verdict", "write_report"]
 
 SUCCESS = {"InvertedPendulum": 950.0}
 """Return from which an episode counts as a success, by environment without its version."""
@@ -60,18 +60,15 @@ class Scores:
 
 
 @dataclass(frozen=True)
-class Cell:
+class CellResults:
     """What there is of one cell."""
 
-    env: str
-    random_frac: float
-    algo: str
+    cell: Cell
     folder: Path
     scores: Scores
-    status: Mapping[str, Any] = field(default_factory=dict)
-    """``status.json``"""
+    status: Status
     info: Mapping[str, Any] = field(default_factory=dict)
-    """``run.json``"""
+    """``run.json``; empty, where there is none."""
     interactions: Array = field(default_factory=lambda: np.zeros(0))
     """[R] environment steps before each round's evaluation."""
     rounds: Array = field(default_factory=lambda: np.zeros((0, 0)))
@@ -86,35 +83,34 @@ class Cell:
     @property
     def name(self) -> str:
         """In words."""
-        return f"{self.env}, {self.random_frac:.0%} random, {NAMES.get(self.algo, self.algo)}"
+        return f"{self.cell.env}, {self.cell.random_frac:.0%} random, {NAMES[self.cell.algo]}"
+
+    @property
+    def short(self) -> str:
+        """In a few words, where the environment is known."""
+        return f"{self.cell.random_frac:.0%} {NAMES[self.cell.algo]}"
 
 
 @dataclass(frozen=True)
-class Study:
+class Results:
     """What there is of a study."""
 
     folder: Path
-    fields: Mapping[str, Any]
-    """``study.toml``"""
-    cells: tuple[Cell, ...]
+    study: Study
+    cells: tuple[CellResults, ...]
     behaviour: Mapping[tuple[str, float], Scores]
     """π_o by environment and fraction."""
     experts: tuple[Mapping[str, str], ...]
     """The rows of ``experts.csv``."""
 
-    @property
-    def protocol(self) -> str:
-        """``final``: the last score counts; ``paper``: the best of all rounds does."""
-        return str(self.fields.get("protocol", "final"))
-
     def headline(self, scores: Scores) -> Array:
         """[n] the scores that count under the protocol."""
-        return scores.best if self.protocol == "paper" and np.isfinite(scores.best).all() else scores.final
+        best = self.study.protocol == "paper" and bool(np.isfinite(scores.best).all())
+        return scores.best if best else scores.final
 
-    def cell(self, env: str, random_frac: float, algo: str) -> Cell:
-        """The cell of these fields."""
-        wanted = (env, random_frac, algo)
-        return next(cell for cell in self.cells if (cell.env, cell.random_frac, cell.algo) == wanted)
+    def of(self, cell: Cell) -> CellResults:
+        """Those of a cell."""
+        return next(found for found in self.cells if found.cell == cell)
 
 
 def write_report(folder: str | Path) -> list[Path]:
@@ -124,79 +120,56 @@ def write_report(folder: str | Path) -> list[Path]:
         LfoError: there is no study, or one of its tables is damaged.
     """
     folder = Path(folder)
-    study = read_study(folder)
+    results = read_results(folder)
     figures = folder / "figures"
     figures.mkdir(exist_ok=True)
     title = f"{folder.resolve().name}: D3G and BCO beside the paper"
-    drawn, pictures = _draw(study, figures)
-    blocks = _blocks(study, pictures)
+    drawn, pictures = _draw(results, figures)
+    blocks = _blocks(results, pictures)
     texts = {
         "report.html": to_html(title, blocks, folder),
         "report.md": to_markdown(title, blocks),
     }
     for name, text in texts.items():
-        with atomic_file(folder / name) as file:
-            file.write(text.encode())
+        write_whole(folder / name, text)
     return [*(folder / name for name in texts), *drawn]
 
 
 # --- reading ---------------------------------------------------------------------------------------------------
 
 
-def read_study(folder: str | Path) -> Study:
+def read_results(folder: str | Path) -> Results:
     """Read what there is of a study.
 
     Raises:
-        LfoError: there is no ``study.toml``, it lacks a field, or one of the tables is damaged.
+        LfoError: there is no ``study.toml``, a field of it is wrong, or one of the tables is damaged.
     """
     folder = Path(folder)
-    path = folder / "study.toml"
-    if not path.is_file():
-        raise LfoError(
-            f"{folder}: expected the folder of a study, found no study.toml; start one with `d3g-lfo study`"
-        )
-    fields = read_settings(path)
-    for name in ("envs", "random_frac", "algos"):
-        if not isinstance(fields.get(name), list) or not fields[name]:
-            raise LfoError(
-                f"{path}: {name}: expected a list, found {fields.get(name, 'nothing')!r}; start the study again"
-            )
+    study = load_study(folder / "study.toml")
     scores = _scores(folder / "results.csv")
-    keys = [
-        (env, float(f), algo)
-        for env in fields["envs"]
-        for f in fields["random_frac"]
-        for algo in fields["algos"]
-    ]
-    return Study(
+    return Results(
         folder=folder,
-        fields=fields,
-        cells=tuple(_cell(folder, *key, scores.get(key, _NONE)) for key in keys),
-        behaviour={key[:2]: found for key, found in scores.items() if key[2] == BEHAVIOUR},
-        experts=tuple(_rows(folder / "experts.csv")),
+        study=study,
+        cells=tuple(_cell(folder, cell, scores.get(cell, _NONE)) for cell in cells(study)),
+        behaviour={(key.env, key.random_frac): own for key, own in scores.items() if key.algo == BEHAVIOUR},
+        experts=tuple(read_csv(folder / "experts.csv")),
     )
 
 
 _NONE = Scores((), *(np.zeros(0, t) for t in (np.int64, float, float, np.int64, np.int64)))
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
-    if not path.is_file():
-        return []
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
 _NUMBERS = ("dataset", "score_final", "score_best", "interactions", "gradient_steps")
 
 
-def _scores(path: Path) -> dict[tuple[str, float, str], Scores]:
-    """``results.csv`` by environment, fraction and algorithm; seeds whose score is not finite are left out."""
-    groups: dict[tuple[str, float, str], list[dict[str, str]]] = {}
+def _scores(path: Path) -> dict[Cell, Scores]:
+    """``results.csv`` by cell; seeds whose score is not finite are left out."""
+    groups: dict[Cell, list[dict[str, str]]] = {}
     try:
-        for row in _rows(path):
+        for row in read_csv(path):
             if np.isfinite(_number_of(row["score_final"])):
-                groups.setdefault((row["env"], float(row["random_frac"]), row["algo"]), []).append(row)
+                key = Cell(row["env"], float(row["random_frac"]), row["algo"])
+                groups.setdefault(key, []).append(row)
         return {key: _columns(rows) for key, rows in groups.items()}
     except (KeyError, TypeError, ValueError) as error:
         raise LfoError(
@@ -219,32 +192,21 @@ def _number_of(text: str) -> float:
     return float(text) if text else float("nan")
 
 
-def _cell(folder: Path, env: str, random_frac: float, algo: str, scores: Scores) -> Cell:
-    where = folder / "cells" / f"{env.replace('/', '_')}-{100 * random_frac:.10g}-{algo}"
-    info = _json(where / "run.json")
-    found: dict[str, Any] = {}
+def _cell(folder: Path, cell: Cell, scores: Scores) -> CellResults:
+    out, found = RunFolder(folder / cell.path), dict[str, Any]()
     try:
-        found |= _success(env, where / "scores.csv")
-        found |= _rounds(RunFolder(where), info)
+        found |= _success(cell, out.path / "scores.csv")
+        if (out.path / "run.json").is_file():
+            found["info"] = out.info()
+            found |= _rounds(out, found["info"])
     except LfoError as error:  # one damaged cell does not hide the others
         found["problem"] = str(error)
-    return Cell(
-        env, random_frac, algo, where, scores, status=_json(where / "status.json"), info=info, **found
-    )
+    return CellResults(cell, out.path, scores, read_status(folder, cell), **found)
 
 
-def _json(path: Path) -> dict[str, Any]:
-    """An object from a file; a missing one, or one that is being written, is empty."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _success(env: str, path: Path) -> dict[str, Any]:
-    """The share of successes, as a field of :class:`Cell`."""
-    threshold, rows = SUCCESS.get(env.rpartition("-v")[0]), _rows(path)
+def _success(cell: Cell, path: Path) -> dict[str, Any]:
+    """The share of successes, as a field of :class:`CellResults`."""
+    threshold, rows = SUCCESS.get(cell.env.rpartition("-v")[0]), read_csv(path)
     if threshold is None or not rows:
         return {}
     try:
@@ -257,8 +219,8 @@ def _success(env: str, path: Path) -> dict[str, Any]:
 
 
 def _rounds(out: RunFolder, info: Mapping[str, Any]) -> dict[str, Any]:
-    """The rounds' scores, as fields of :class:`Cell`; a cell in its first round has none yet."""
-    if not info or not out.rows("evaluations.csv"):
+    """The rounds' scores, as fields of :class:`CellResults`; a cell in its first round has none yet."""
+    if not out.rows("evaluations.csv"):
         return {}
     curve = compare([out])[0].curves[0]
     whole = np.isfinite(curve.scores).all(axis=0)
@@ -307,31 +269,41 @@ RULE = (
 )
 
 
-def _missing(study: Study) -> list[str]:
+def _missing(results: Results) -> list[str]:
     """Every cell whose scores are not all there, with the reason."""
-    expected = [str(seed) for seed in study.fields.get("seeds", [])]
-    lines = []
-    for cell in study.cells:
+    expected = [str(seed) for seed in results.study.seeds]
+    lines: list[str] = []
+    idle: dict[str, list[str]] = {}
+    for cell in results.cells:
         lost = [seed for seed in expected if seed not in cell.scores.seeds]
-        if cell.status.get("state") == "failed":
-            lines.append(f"**{cell.name}** failed: {cell.status.get('error') or 'no reason was recorded'}")
+        if cell.status.state == "failed":
+            lines.append(f"**{cell.name}** failed: {cell.status.error or 'no reason was recorded'}")
+        elif len(cell.scores) == 0 and cell.status.state == "waiting" and not cell.status.done:
+            idle.setdefault(cell.cell.env, []).append(cell.short)
         elif len(cell.scores) == 0:
             lines.append(f"**{cell.name}** has no scores yet: {_progress(cell)}")
         elif lost:
             lines.append(f"**{cell.name}** has no score of seed {', '.join(lost)}; the others are shown")
         if cell.problem:
             lines.append(f"**{cell.name}** cannot be read whole: {cell.problem}")
-    return lines
+    return [*lines, *(f"**{env}**, not started yet: {', '.join(names)}" for env, names in idle.items())]
 
 
-def _progress(cell: Cell) -> str:
-    state = cell.status.get("state", "not started")
-    if state == "done":
+def _progress(cell: CellResults) -> str:
+    status = cell.status
+    if status.state == "done":
         return "done, but results.csv has no row of it; start the study again, which writes it anew"
-    done, total = cell.status.get("done") or 0, cell.status.get("total") or 0
-    share = f", {done / total:.0%} of its work done" if total and done else ""
-    updated = cell.status.get("updated")
-    return f"{state}{share}{f', last heard of at {updated}' if updated else ''}"
+    updated = _time(status)
+    heard = f", last heard of at {updated:%Y-%m-%d %H:%M} UTC" if updated else ""
+    return f"{status.state}, {status.done / max(status.total, 1):.0%} of its work done{heard}"
+
+
+def _time(status: Status) -> datetime | None:
+    """When a status was written."""
+    try:
+        return datetime.fromisoformat(status.updated).astimezone(timezone.utc)
+    except ValueError:
+        return None
 
 
 # --- drawing ---------------------------------------------------------------------------------------------------
@@ -346,15 +318,15 @@ class _Pictures:
     portraits: tuple[Picture, ...]
 
 
-def _draw(study: Study, figures: Path) -> tuple[list[Path], _Pictures]:
+def _draw(results: Results, figures: Path) -> tuple[list[Path], _Pictures]:
     drawn: list[Path] = []
     lines, dots, portraits = [], [], []
-    for env in study.fields["envs"]:
-        panels = _panels(study, env)
+    for env in results.study.envs:
+        panels = _panels(results, env)
         safe = env.replace("/", "_")
-        drawn += curves(safe, panels, figures)
+        drawn += curves(safe, panels, results.study.rounds * results.study.interactions, figures)
         drawn.append(seeds(safe, panels, figures / f"seeds-{safe}.png"))
-        lines.append(_curves_picture(study, env, panels))
+        lines.append(_curves_picture(env, panels))
         dots.append(
             Picture(
                 f"figures/seeds-{safe}.png",
@@ -363,7 +335,7 @@ def _draw(study: Study, figures: Path) -> tuple[list[Path], _Pictures]:
                 f"{env}. A dot is a seed; seeds stand in their order. A line across is the published mean.",
             )
         )
-    for cell in study.cells:
+    for cell in results.cells:
         source = cell.folder / "portrait.png"
         if source.is_file():
             name = f"portrait-{cell.folder.name}.png"
@@ -372,32 +344,32 @@ def _draw(study: Study, figures: Path) -> tuple[list[Path], _Pictures]:
     return drawn, _Pictures(tuple(lines), tuple(dots), tuple(portraits))
 
 
-def _panels(study: Study, env: str) -> list[Panel]:
+def _panels(results: Results, env: str) -> list[Panel]:
     panels = []
-    for fraction in map(float, study.fields["random_frac"]):
-        cells = [cell for cell in study.cells if (cell.env, cell.random_frac) == (env, fraction)]
+    for fraction in results.study.random_frac:
+        found = [results.of(Cell(env, fraction, algo)) for algo in results.study.algos]
         lines = tuple(
             Line(
-                cell.algo,
-                cell.interactions,
-                cell.rounds,
-                cell.strata,
-                cell.scores.final,
-                published(env, fraction, cell.algo),
+                one.cell.algo,
+                one.interactions,
+                one.rounds,
+                one.strata,
+                one.scores.final,
+                published(env, fraction, one.cell.algo),
             )
-            for cell in cells
+            for one in found
         )
-        own = study.behaviour.get((env, fraction))
+        own = results.behaviour.get((env, fraction))
         panels.append(Panel(fraction, lines, None if own is None else float(own.final.mean())))
     return panels
 
 
-def _curves_picture(study: Study, env: str, panels: Sequence[Panel]) -> Picture:
+def _curves_picture(env: str, panels: Sequence[Panel]) -> Picture:
     safe = env.replace("/", "_")
 
     def told(panel: Panel) -> str:
         ends = [
-            f"{NAMES.get(line.algo, line.algo)} ends at {_number(float(line.scores[:, -1].mean()))}"
+            f"{NAMES[line.algo]} ends at {rounded(float(line.scores[:, -1].mean()))}"
             for line in panel.lines
             if line.scores.size
         ]
@@ -415,11 +387,11 @@ def _curves_picture(study: Study, env: str, panels: Sequence[Panel]) -> Picture:
     )
 
 
-def _portrait_picture(cell: Cell, name: str) -> Picture:
+def _portrait_picture(cell: CellResults, name: str) -> Picture:
     return Picture(
         f"figures/{name}",
         f"{cell.name}: colours show the learned value Q over a plane of states; lines show a trajectory imagined by "
-        "the learned model, one imagined by the policy's aim, and the one really taken from the same start.",
+        "the learned model, and the one really taken from the same start.",
         f"{cell.name}: the seed whose last round is the median.",
     )
 
@@ -427,14 +399,13 @@ def _portrait_picture(cell: Cell, name: str) -> Picture:
 # --- writing ---------------------------------------------------------------------------------------------------
 
 
-def _blocks(study: Study, pictures: _Pictures) -> list[Block]:
-    missing = _missing(study)
-    scored = sum(len(cell.scores) > 0 for cell in study.cells)
-    blocks: list[Block] = [Text(_summary(study)), Facts(_facts(study, scored))]
+def _blocks(results: Results, pictures: _Pictures) -> list[Block]:
+    missing, study = _missing(results), results.study
+    blocks: list[Block] = [Text(_summary(results)), Facts(_facts(results))]
     if missing:
         blocks += [Heading("What is missing"), Items(missing, alert=True)]
     blocks.append(Heading("Ours beside the paper's"))
-    blocks += [_main_table(study, env) for env in study.fields["envs"]]
+    blocks += [_main_table(results, env) for env in study.envs]
     score = "best of rounds" if study.protocol == "paper" else "final score"
     blocks.append(
         Text(
@@ -444,16 +415,16 @@ def _blocks(study: Study, pictures: _Pictures) -> list[Block]:
     )
     blocks += [Text(RULE), Heading("Return against interactions"), *pictures.curves]
     blocks += [Heading("Every seed"), *pictures.seeds]
-    blocks += [Heading("Every cell in full"), *(_full_table(study, env) for env in study.fields["envs"])]
+    blocks += [Heading("Every cell in full"), *(_full_table(results, env) for env in study.envs)]
     if pictures.portraits:
         blocks += [Heading("What D3G learned"), Text(_PORTRAITS), *pictures.portraits]
-    return [*blocks, Heading("How to read this"), *_reading(study)]
+    return [*blocks, Heading("How to read this"), *_reading(results)]
 
 
-def _summary(study: Study) -> str:
+def _summary(results: Results) -> str:
     parts = []
-    for algo in study.fields["algos"]:
-        found = [_judged(study, cell) for cell in study.cells if cell.algo == algo]
+    for algo in results.study.algos:
+        found = [_judged(results, cell) for cell in results.cells if cell.cell.algo == algo]
         counts = [
             f"{found.count(kind)} {text}"
             for kind, text in (
@@ -465,31 +436,61 @@ def _summary(study: Study) -> str:
             )
             if kind in found
         ]
-        parts.append(f"**{NAMES.get(algo, algo)}:** of {len(found)} cells, {', '.join(counts)}.")
+        parts.append(f"**{NAMES[algo]}:** of {len(found)} cells, {', '.join(counts)}.")
     return " ".join(parts)
 
 
-def _judged(study: Study, cell: Cell) -> str:
+def _judged(results: Results, found: CellResults) -> str:
+    cell = found.cell
     paper = published(cell.env, cell.random_frac, cell.algo)
-    if len(cell.scores) == 0:
+    if len(found.scores) == 0:
         return ""
-    return "new" if paper is None else verdict(study.headline(cell.scores), paper, cell.env)
+    return "new" if paper is None else verdict(results.headline(found.scores), paper, cell.env)
 
 
-def _facts(study: Study, scored: int) -> list[tuple[str, str]]:
-    infos = [cell.info for cell in study.cells if cell.info]
-    hours = sum(float(cell.status.get("seconds") or 0) for cell in study.cells) / 3600
+def _facts(results: Results) -> list[tuple[str, str]]:
+    study, infos = results.study, [found.info for found in results.cells if found.info]
+    scored = sum(len(found.scores) > 0 for found in results.cells)
+    busy = sum(found.status.seconds for found in results.cells)
+    name = shlex.quote(results.folder.resolve().name)
     facts = [
-        ("protocol", _PROTOCOLS.get(study.protocol, study.protocol)),
-        ("cells with scores", f"{scored} of {len(study.cells)}"),
-        ("hours, summed over cells", f"{hours:.1f}"),
-        ("command", "; ".join(_unique(f"`{info['command']}`" for info in infos if info.get("command")))),
+        ("protocol", _PROTOCOLS[study.protocol]),
+        ("cells with scores", f"{scored} of {len(results.cells)}"),
+        ("hours, summed over cells", f"{busy / 3600:.1f}"),
+        ("hours by the clock", f"{_at_work(results.cells) / 3600:.1f}"),
+        ("command", f"`d3g-lfo study {name}/study.toml -o {name}`"),
         ("versions", "; ".join(_unique(_listed(info.get("versions", {})) for info in infos))),
-        ("machine that wrote this page", _machine()),
+        ("machine", "; ".join(_unique(_machine(info.get("machine")) for info in infos))),
     ]
     shown = ("envs", "random_frac", "protocol")
-    facts += [(name, _value(value)) for name, value in study.fields.items() if name not in shown]
+    facts += [(name, _value(value)) for name, value in asdict(study).items() if name not in shown]
     return sorted(((name, value) for name, value in facts if value), key=lambda fact: len(fact[1]) > LONG)
+
+
+def _at_work(found: Sequence[CellResults]) -> float:
+    """Seconds in which at least one cell was at work: the union of what each spent up to its last word.
+
+    Of a cell that was interrupted the pause is not known: it counts as if it had gone on in one piece.
+    """
+    spans = sorted(
+        (time.timestamp() - one.status.seconds, time.timestamp())
+        for one in found
+        if (time := _time(one.status)) is not None
+    )
+    total, until = 0.0, -np.inf
+    for begin, end in spans:
+        total += max(0.0, end - max(begin, until))
+        until = max(until, end)
+    return total
+
+
+def _machine(found: Any) -> str:
+    """What ``run.json`` has under ``machine``."""
+    if not isinstance(found, Mapping):
+        return "not recorded"
+    return (
+        f"{found.get('processor')}, {found.get('cores')} cores, {found.get('device')}, {found.get('system')}"
+    )
 
 
 def _unique(texts: Any) -> list[str]:
@@ -503,42 +504,31 @@ def _listed(values: Mapping[str, Any]) -> str:
 def _value(value: Any) -> str:
     if isinstance(value, Mapping):
         return _listed(value)
-    if isinstance(value, list):
+    if isinstance(value, tuple):
         return ", ".join(map(str, value))
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _machine() -> str:
-    """Processor, cores and system."""
-    model = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        model = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass
-    return f"{model}, {os.cpu_count()} cores, {platform.system()}"
-
-
-def _main_table(study: Study, env: str) -> Table:
-    algos = study.fields["algos"]
+def _main_table(results: Results, env: str) -> Table:
+    algos = results.study.algos
     rows = []
-    for fraction in map(float, study.fields["random_frac"]):
-        own = study.behaviour.get((env, fraction), _NONE)
+    for fraction in results.study.random_frac:
+        own = results.behaviour.get((env, fraction), _NONE)
         row: list[str | Mark] = [
             f"{fraction:.0%}",
             *_beside(own.final, published(env, fraction, BEHAVIOUR), env),
         ]
         for algo in algos:
-            scores = study.cell(env, fraction, algo).scores
-            row += _beside(study.headline(scores), published(env, fraction, algo), env)
+            scores = results.of(Cell(env, fraction, algo)).scores
+            row += _beside(results.headline(scores), published(env, fraction, algo), env)
         rows.append(row)
     return Table(
         caption=env,
         heads=["random", *(["ours", "paper", "ours is"] * (1 + len(algos)))],
         rows=rows,
-        groups=[("", 1), ("π_o", 3), *((NAMES.get(algo, algo), 3) for algo in algos)],
+        groups=[("", 1), ("π_o", 3), *((NAMES[algo], 3) for algo in algos)],
     )
 
 
@@ -546,7 +536,7 @@ def _beside(ours: Array, paper: Published | None, env: str) -> list[str | Mark]:
     theirs = "–" if paper is None else _printed(paper)
     if len(ours) == 0:
         return [Mark("missing", "none"), theirs, ""]
-    return [_spread(ours), theirs, "" if paper is None else _MARKS[verdict(ours, paper, env)]]
+    return [spread(ours), theirs, "" if paper is None else _MARKS[verdict(ours, paper, env)]]
 
 
 def _printed(paper: Published) -> str:
@@ -555,17 +545,17 @@ def _printed(paper: Published) -> str:
     return f"{paper.mean:.{places}f} ± {paper.std:.{places}f}"
 
 
-def _full_table(study: Study, env: str) -> Table:
+def _full_table(results: Results, env: str) -> Table:
     threshold = SUCCESS.get(env.rpartition("-v")[0])
     heads = ["random", "seeds", "final score", "IQM of final [95% interval]"]
     heads += ["best of rounds (optimistic)", *([f"success (≥ {threshold:g})"] if threshold else [])]
     heads += ["interactions", "gradient steps", "hours"]
     rows = []
-    for cell in study.cells:
-        if cell.env == env:
-            name = f"{cell.random_frac:.0%} {NAMES.get(cell.algo, cell.algo)}"
-            success = [] if threshold is None else ["–" if cell.success is None else f"{cell.success:.0%}"]
-            rows.append([name, *_full_row(cell.scores, success), _hours(cell)])
+    for found in results.cells:
+        if found.cell.env == env:
+            success = [] if threshold is None else ["–" if found.success is None else f"{found.success:.0%}"]
+            hours = f"{found.status.seconds / 3600:.2f}" if found.status.seconds else "–"
+            rows.append([found.short, *_full_row(found.scores, success), hours])
     return Table(env, heads, rows)
 
 
@@ -576,31 +566,13 @@ def _full_row(scores: Scores, success: list[str]) -> list[str]:
     best = scores.best[np.isfinite(scores.best)]
     return [
         str(len(scores)),
-        _spread(scores.final),
-        f"{_number(float(iqm(scores.final)))} [{_number(float(low))}, {_number(float(high))}]",
-        _spread(best) if len(best) else "–",
+        spread(scores.final),
+        f"{rounded(float(iqm(scores.final)))} [{rounded(float(low))}, {rounded(float(high))}]",
+        spread(best) if len(best) else "–",
         *success,
-        _range(scores.interactions),
-        _range(scores.gradient_steps),
+        whole_range(scores.interactions),
+        whole_range(scores.gradient_steps),
     ]
-
-
-def _hours(cell: Cell) -> str:
-    seconds = cell.status.get("seconds")
-    return f"{float(seconds) / 3600:.2f}" if seconds else "–"
-
-
-def _range(values: np.ndarray) -> str:
-    low, high = int(values.min()), int(values.max())
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
-
-
-def _spread(values: Array) -> str:
-    return f"{_number(float(values.mean()))} ± {_number(float(values.std()))}"
-
-
-def _number(value: float) -> str:
-    return f"{value:.1f}" if abs(value) >= 100 else f"{value:.2f}"
 
 
 _PROTOCOLS = {
@@ -609,12 +581,12 @@ _PROTOCOLS = {
 }
 _PORTRAITS = (
     "Colours: Q(s, aim), the value of what the policy aims for. **Real**: what the policy did, through its learned "
-    "inverse dynamics. **Imagined by C(s, τ(s))**: the learned model alone, again and again from the same start; "
-    "**by the policy's aim**: the same with the next state that the policy picks. No environment had a part in either."
+    "inverse dynamics. **Imagined by C(s, τ(s))**: the learned model alone, again and again from the same start, "
+    "without an environment; where the policy aims for another state than that, its aim is imagined likewise."
 )
 
 
-def _reading(study: Study) -> list[Block]:
+def _reading(results: Results) -> list[Block]:
     items = [
         "**final score:** a seed's mean return over the episodes of its final evaluation, whose starts no round saw. "
         "± is the standard deviation over seeds.",
@@ -631,12 +603,12 @@ def _reading(study: Study) -> list[Block]:
         "The paper's environments are gym's -v2, ours Gymnasium's; the paper took the best of 100 rounds, one data "
         "set for all seeds, 1,000,000 transitions and 1,000,000 steps.",
     ]
-    if any(env.rpartition("-v")[0] in SUCCESS for env in study.fields["envs"]):
+    if any(env.rpartition("-v")[0] in SUCCESS for env in results.study.envs):
         items.insert(3, "**success:** the share of the final episodes with a return of 950 or more.")
     blocks: list[Block] = [Items(items)]
-    if study.experts:
-        heads = list(study.experts[0])
-        rows = [[_tidy(row.get(head) or "") for head in heads] for row in study.experts]
+    if results.experts:
+        heads = list(results.experts[0])
+        rows = [[_tidy(row.get(head) or "") for head in heads] for row in results.experts]
         blocks.append(Table("The experts, measured without random actions", heads, rows))
     return blocks
 
@@ -647,4 +619,4 @@ def _tidy(text: str) -> str:
         value = float(text)
     except ValueError:
         return text
-    return text if text.lstrip("-").isdigit() else _number(value)
+    return text if text.lstrip("-").isdigit() else rounded(value)

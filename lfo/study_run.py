@@ -31,6 +31,7 @@ import numpy as np
 from lfo.algorithms import ALGORITHMS
 from lfo.datasets import LfoError, load
 from lfo.datasets.collect import available_cores
+from lfo.files import read_csv, write_csv, write_whole
 from lfo.study import (
     Cell,
     Overview,
@@ -42,13 +43,10 @@ from lfo.study import (
     load_study,
     locked,
     overview,
-    read_csv,
     read_status,
     same_study,
     to_toml,
-    write_csv,
     write_status,
-    write_whole,
 )
 from lfo.study_cell import work_units
 from lfo.study_worker import STOPPED
@@ -183,7 +181,7 @@ def _missing(folder: Path, study: Study) -> list[Task]:
     users: dict[str, list[Cell]] = defaultdict(list)
     for cell in cells(study):
         before = read_status(folder, cell)
-        if before.state == "done" and (folder / "cells" / cell.name / "scores.csv").is_file():
+        if before.state == "done" and (folder / cell.path / "scores.csv").is_file():
             continue
         train, round_, final = work_units(study, cell)
         total = train + study.rounds * round_ + final
@@ -191,7 +189,7 @@ def _missing(folder: Path, study: Study) -> list[Task]:
         needs = cell.data_names(study)
         for name in needs:
             users[name].append(cell)
-        unfinished.append(Task(f"cells/{cell.name}", needs, (cell,), total))
+        unfinished.append(Task(cell.path, needs, (cell,), total))
     wanted = [name for env in study.envs for f in study.random_frac for name in data_names(env, f, study)]
     data = [Task(name, (), tuple(users[name])) for name in wanted if not (folder / name).is_file()]
     known = {row["env"] for row in read_csv(folder / "experts.csv")}
@@ -276,13 +274,13 @@ def _work_off(
     with interruptible() as stop:
         try:
             while (waiting or workers.running) and not stop():
-                _drop_hopeless(folder, waiting, failed)
+                _drop_hopeless(folder, report.study, waiting, failed)
                 changed = _start_ready(folder, waiting, workers)
                 for task, reason in workers.ended():
                     changed = True
                     if reason is not None:
                         failed[task.name] = reason
-                    _tell_cells(folder, task, reason)
+                    _tell_cells(folder, report.study, task, reason)
                     report.write()
                 if changed or time.monotonic() - told > TELL_SECONDS:
                     told = time.monotonic()
@@ -294,14 +292,14 @@ def _work_off(
     return failed
 
 
-def _drop_hopeless(folder: Path, waiting: list[Task], failed: dict[str, str]) -> None:
+def _drop_hopeless(folder: Path, study: Study, waiting: list[Task], failed: dict[str, str]) -> None:
     """Fail the tasks whose needs have failed."""
     for task in list(waiting):
         lost = next((name for name in task.needs if name in failed), None)
         if lost is not None:
             waiting.remove(task)
             failed[task.name] = f"no {lost}: {failed[lost]}"
-            _tell_cells(folder, task, failed[task.name])
+            _tell_cells(folder, study, task, failed[task.name])
 
 
 def _start_ready(folder: Path, waiting: list[Task], workers: _Workers) -> bool:
@@ -315,16 +313,19 @@ def _start_ready(folder: Path, waiting: list[Task], workers: _Workers) -> bool:
             workers.start(task)
             if task.name.startswith("data/"):
                 for cell in task.cells:
-                    write_status(folder, cell, replace(read_status(folder, cell), state="collecting"))
+                    status = read_status(folder, cell)
+                    if status.state == "waiting":
+                        write_status(folder, cell, replace(status, state="collecting"))
     return len(waiting) < before
 
 
-def _tell_cells(folder: Path, task: Task, reason: str | None) -> None:
-    """What the end of a task means to its cells: their data is there, or they have failed."""
+def _tell_cells(folder: Path, study: Study, task: Task, reason: str | None) -> None:
+    """What the end of a task means to its cells: all of their data is there, or they have failed."""
     for cell in task.cells:
         before = read_status(folder, cell)
         if task.name.startswith("data/"):
-            write_status(folder, cell, replace(before, state="waiting"))
+            if all((folder / name).is_file() for name in cell.data_names(study)):
+                write_status(folder, cell, replace(before, state="waiting"))
         elif reason is not None:
             write_status(folder, cell, replace(before, state="failed", error=reason))
 
@@ -359,7 +360,7 @@ class _Results:
 
 def cell_results(folder: Path, study: Study, cell: Cell) -> list[dict[str, Any]]:
     """The rows of a cell in ``results.csv``, one a member; none while it is not finished."""
-    where = folder / "cells" / cell.name
+    where = folder / cell.path
     final: dict[int, list[float]] = defaultdict(list)
     for row in read_csv(where / "scores.csv"):
         final[int(row["member"])].append(float(row["return"]))

@@ -22,7 +22,8 @@ from lfo.datasets.collect import collect
 from lfo.datasets.envs import make_env
 from lfo.datasets.policies import load_policy
 from lfo.evaluation import evaluate_policy
-from lfo.study import Study, cells, data_names, load_study, locked, write_csv
+from lfo.files import write_csv
+from lfo.study import Study, cells, data_names, load_study, locked
 
 __all__ = ["STOPPED", "collect_data", "main", "measure_experts"]
 
@@ -69,7 +70,7 @@ def _do(study: Study, folder: Path, device: str, task: str) -> None:
                 if task == name:
                     collect_data(study, env, fraction, k, folder / name)
                     return
-    cell = next(cell for cell in cells(study) if f"cells/{cell.name}" == task)
+    cell = next(cell for cell in cells(study) if cell.path == task)
     with locked(folder / task / ".lock", wait=True):
         from lfo.study_cell import work_on
 

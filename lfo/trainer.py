@@ -27,6 +27,7 @@ from torch import Tensor
 from lfo.algorithms import ALGORITHMS, Agent, Config
 from lfo.datasets import LfoError, Transitions
 from lfo.graphs import ReplayedSteps, eager_step
+from lfo.machine import machine
 from lfo.run import RunFolder
 from lfo.units import Table, Units
 
@@ -301,7 +302,7 @@ def train(
     if where.type == "cuda":
         torch.set_float32_matmul_precision("high" if getattr(config, "tf32", False) else "highest")
     agent, table = build(algo, config, datasets, members, where)
-    info = describe(algo, config, datasets, members, steps, command)
+    info = describe(algo, config, datasets, members, steps, command, where)
     state: dict[str, Any] = {}
     if out is not None and resume:
         check_same_run(out, info)
@@ -386,6 +387,7 @@ def describe(
     members: Sequence[Member],
     steps: int,
     command: str | None,
+    device: torch.device,
 ) -> dict[str, Any]:
     """What ``run.json`` says: everything needed to run it again, and to know what it was run on."""
     packages = ["d3g-lfo", "torch", "numpy", "gymnasium", "mujoco", "h5py"]
@@ -399,6 +401,7 @@ def describe(
         "datasets": [_describe_data(data) for data in datasets],
         "command": command,
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+        "machine": machine(device),
     }
 
 

@@ -19,7 +19,7 @@ from shell import d3g, error, must, start
 from lfo import RunFolder, study_run
 from lfo.cli.study import _Live, table
 from lfo.datasets import load
-from lfo.study import Cell, Overview, Row, Status, load_study, locked, overview, read_status
+from lfo.study import Cell, Overview, Row, Status, load_study, locked, overview, read_status, write_status
 
 TINY = """
 envs = ["Reacher-v5"]
@@ -331,6 +331,15 @@ def test_status_imports_no_torch(finished: Path, tmp_path: Path) -> None:
     lines = done.stdout.splitlines()
     assert [line.split()[:2] for line in lines[:-1]] == [[BCO.name, "done"], [D3G.name, "done"]]
     assert lines[-1] == "2 done of 2 cells"
+
+
+def test_what_is_being_collected_is_told(tmp_path: Path) -> None:
+    (tmp_path / "study.toml").write_text(TINY)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "Reacher-v5-100-1.h5").touch()
+    write_status(tmp_path, D3G, Status("collecting", 0, 400))
+    lines = table(overview(tmp_path, running=True))
+    assert lines[1].split(None, 2)[1:] == ["collecting", "··········   0%           1 of 2 data sets"]
 
 
 def some(*states: str) -> Overview:

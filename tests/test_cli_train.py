@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import platform
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 from shell import TINY, assert_same_weights, copy, d3g, error, must
 
 from lfo.datasets import load, save
+from lfo.datasets.collect import available_cores
 
 
 def record(run: Path) -> dict[str, object]:
@@ -27,6 +29,11 @@ def test_leaves_a_run(dataset: Path, tmp_path: Path) -> None:
     assert found["members"] == [{"seed": seed, "dataset": 0} for seed in (0, 5, 6)]
     assert (found["algo"], found["env"], found["steps"]) == ("d3g", "InvertedPendulum-v5", 40)
     assert found["command"] == f"d3g-lfo train {dataset} -o {out} --seeds 0,5-6 {' '.join(TINY)}"
+    machine = found["machine"]
+    assert isinstance(machine, dict)
+    assert (machine["cores"], machine["device"]) == (available_cores(), "cpu")
+    assert platform.system() in machine["system"]
+    assert machine["processor"]
     with open(out / "metrics.csv") as file:
         assert [(row["step"], row["seed"]) for row in csv.DictReader(file)] == [("40", s) for s in "056"]
 
@@ -114,10 +121,20 @@ def test_more_steps_by_resume_are_the_same_as_at_once(dataset: Path, tmp_path: P
     assert_same_weights(tmp_path / "parts", tmp_path / "whole")
 
 
-def test_resuming_a_finished_run_changes_nothing(trained: Path, dataset: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("machine", [None, {"processor": "another", "cores": 96}])
+def test_resuming_a_finished_run_changes_nothing(
+    trained: Path, dataset: Path, tmp_path: Path, machine: dict[str, object] | None
+) -> None:
+    """Wherever it was begun; older versions did not say where."""
     run = copy(trained, tmp_path)
+    info = record(run)
+    del info["machine"]
+    if machine is not None:
+        info["machine"] = machine
+    (run / "run.json").write_text(json.dumps(info))
     must("train", dataset, "-o", run, "--resume", "--seeds", "0-1", *TINY)
     assert_same_weights(run, trained)
+    assert record(run) == info
 
 
 def changed(dataset: Path, tmp_path: Path) -> Path:

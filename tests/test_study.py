@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from lfo import study as s
 from lfo import study_run
 from lfo.cli import cli
 from lfo.datasets import LfoError
+from lfo.files import read_csv, write_csv
 from lfo.study_cell import FINAL_SEED
 
 ENVS = ("InvertedPendulum-v5", "Reacher-v5")
@@ -204,6 +204,8 @@ def test_time_left_follows_from_the_speed_so_far(tmp_path: Path) -> None:
     for cell in others:
         s.write_status(tmp_path, cell, s.Status("waiting", 0, 100))
     assert s.overview(tmp_path, running=True).seconds_left is None
+    s.write_status(tmp_path, first, s.Status("training", 0, 100, 5.0))  # starting: nothing is known yet
+    assert s.overview(tmp_path, running=True).seconds_left is None
     s.write_status(tmp_path, first, s.Status("training", 50, 100, 10.0))
     found = s.overview(tmp_path, running=True)
     assert [row.seconds_left for row in found.rows] == [10, 20, 20, 20]
@@ -228,17 +230,16 @@ def test_a_cells_rows_are_worked_out_from_its_files(tmp_path: Path) -> None:
     where = tmp_path / "cells" / cell.name
     where.mkdir(parents=True)
     final = [(0, 10.0), (0, 20.0), (1, 1.0), (1, 3.0), (2, -4.0), (2, -4.0)]
-    s.write_csv(where / "scores.csv", [{"member": m, "return": r} for m, r in final])
+    write_csv(where / "scores.csv", [{"member": m, "return": r} for m, r in final])
     rounds = [(0, 1, 1.0), (0, 2, 2.0), (1, 1, 5.0), (1, 1, 7.0), (1, 2, 0.0), (1, 2, 1.0), (2, 1, -3.0)]
-    s.write_csv(where / "evaluations.csv", [{"member": m, "round": k, "return": r} for m, k, r in rounds])
+    write_csv(where / "evaluations.csv", [{"member": m, "round": k, "return": r} for m, k, r in rounds])
     found = study_run.cell_results(tmp_path, study, cell)
     assert [(row["seed"], row["dataset"]) for row in found] == [(7, 0), (8, 1), (9, 0)]
     assert [row["score_final"] for row in found] == [15.0, 2.0, -4.0]
     assert [row["score_best"] for row in found] == [2.0, 6.0, -3.0]
     assert {(row["interactions"], row["gradient_steps"]) for row in found} == {(60, 540)}
-    s.write_csv(tmp_path / "rows.csv", found)
-    with open(tmp_path / "rows.csv", newline="") as file:
-        header = next(csv.reader(file))
+    write_csv(tmp_path / "rows.csv", found)
+    header = read_csv(tmp_path / "rows.csv")[0]
     assert ",".join(header) == (
         "env,random_frac,algo,seed,dataset,protocol,score_final,score_best,interactions,gradient_steps"
     )
