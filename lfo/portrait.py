@@ -291,7 +291,11 @@ def _draw_pendulum(arrays: Arrays) -> Figure:
     figure.colorbar(image, ax=plane, label="Q(s, aim of the policy)", shrink=0.85)
     if "density" in arrays:
         _contours(plane, arrays)
-    _path(plane, arrays["real"][0][:, [1, 3]], "real", f"really visited in {_steps(arrays)} steps")
+    visited = arrays["real"][0][:, [1, 3]]  # as dots: the pole swings from side to side every few steps
+    plane.plot(
+        *visited.T, ".", color="#222222", markersize=4, label=f"really visited in {_steps(arrays)} steps"
+    )
+    plane.plot(*visited[0], **_START)
     plane.set(
         title="value of angle and angular velocity (x = ẋ = 0)",
         xlabel="angle θ (rad)",
@@ -404,7 +408,7 @@ def _draw_reacher(arrays: Arrays) -> Figure:
         arrays["plane_x"], arrays["plane_y"], arrays["plane_q"], cmap="viridis", shading="nearest"
     )
     upper.colorbar(image, ax=plane, label="Q(s, aim of the policy)", shrink=0.85)
-    _path(plane, _fingertips(arrays["real"][0]), "real", "really taken")
+    _path(plane, _fingertips(arrays["real"][0]), "really taken")
     _target(plane, arrays, 0, 15)
     plane.set(title="value of the fingertip's position\n(arm at rest, start 1's target)", aspect="equal")
     plane.set(xlabel="x (m)", ylabel="y (m)")
@@ -482,14 +486,17 @@ def _steps(arrays: Arrays) -> int:
     return int(arrays["real"].shape[1]) - 1
 
 
-def _path(ax: Axes, points: NDArray[np.floating[Any]], name: str, label: str) -> None:
-    """A trajectory over a picture: outlined, its start a dot."""
+_START: dict[str, Any] = {"color": "#222222", "marker": "o", "markeredgecolor": "white", "markersize": 6}
+
+
+def _path(ax: Axes, points: NDArray[np.floating[Any]], label: str) -> None:
+    """What really happened, over a picture: outlined, its start a dot."""
     from matplotlib.patheffects import withStroke
 
     outline = [withStroke(linewidth=2.6, foreground="white")]
-    style = {**_LINES[name], "linewidth": 1.3}
+    style = {**_LINES["real"], "linewidth": 1.3}
     ax.plot(*points.T, label=label, path_effects=outline, **style)
-    ax.plot(*points[0], "o", color=_LINES[name]["color"], markeredgecolor="white", markersize=6)
+    ax.plot(*points[0], **_START)
 
 
 def _legend(ax: Axes, loc: Literal["upper left", "upper right"]) -> None:

@@ -10,16 +10,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Event, Thread
 
 import numpy as np
 import pytest
 from shell import d3g, error, must, start
 
-from lfo import RunFolder, study_run
+from lfo import RunFolder, study_report, study_run
 from lfo.cli.study import _Live, table
-from lfo.datasets import load
+from lfo.datasets import LfoError, load
 from lfo.study import Cell, Overview, Row, Status, load_study, locked, overview, read_status, write_status
+from lfo.study_cell import work_on
 
 TINY = """
 envs = ["Reacher-v5"]
@@ -38,6 +41,8 @@ hidden = 8
 [d3g]
 batch_size = 16
 """
+PATIENCE = 600
+"""Seconds to wait for what takes one or two on a machine that has nothing else to do."""
 D3G, BCO = Cell("Reacher-v5", 1.0, "d3g"), Cell("Reacher-v5", 1.0, "bco")
 
 
@@ -78,13 +83,41 @@ def copy(finished: Path, folder: Path, *without: Cell) -> Path:
     return out
 
 
+@pytest.fixture
+def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the report is not what matters."""
+    monkeypatch.setattr(study_report, "write_report", lambda folder: [])
+
+
+@contextmanager
+def meanwhile(what: Callable[[], bool], then: Callable[[], object]) -> Iterator[None]:
+    """Do ``then`` as soon as ``what`` holds, while the block runs; it must come to that."""
+    over, done = Event(), Event()
+
+    def watch() -> None:
+        while not over.wait(0.01):
+            if what():
+                then()
+                done.set()
+                return
+
+    thread = Thread(target=watch)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+    assert done.is_set()
+
+
 def rows(out: Path) -> list[dict[str, str]]:
     with open(out / "results.csv", newline="") as file:
         return list(csv.DictReader(file))
 
 
 def wait(process: subprocess.Popen[str], what: Callable[[], bool]) -> None:
-    until = time.monotonic() + 60
+    until = time.monotonic() + PATIENCE
     while not what():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < until, "took too long"
@@ -149,6 +182,7 @@ def test_data_sets_are_independent(finished: Path) -> None:
     assert not (one.states == other.states).all(axis=1).any()
 
 
+@pytest.mark.usefixtures("no_report")
 def test_again_does_nothing(finished: Path, toml: Path) -> None:
     kept = [path for path in finished.rglob("*") if path.suffix in (".h5", ".pt", ".npz")]
     before = [path.stat().st_mtime_ns for path in kept]
@@ -159,8 +193,11 @@ def test_again_does_nothing(finished: Path, toml: Path) -> None:
     assert [path.stat().st_mtime_ns for path in kept] == before
 
 
+@pytest.mark.usefixtures("no_report")
 def test_what_grows_is_run_and_the_rest_is_kept(finished: Path, toml: Path, tmp_path: Path) -> None:
+    """Data are collected for a fraction more; its BCO, to spare a process, is there."""
     out = copy(finished, tmp_path)
+    shutil.copytree(out / BCO.path, out / "cells" / "Reacher-v5-50-bco")
     done = d3g("study", toml, "-o", out, "--random-frac", "0.5", "--algos", "bco")
     assert done.code == 0, done.err
     assert load_study(out / "study.toml").random_frac == (0.5, 1.0)
@@ -175,15 +212,17 @@ def wounded(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
     """Started anew but for one data set, one process at a time, of which the first, D3G's, is killed; and stderr."""
     out = copy(finished, tmp_path_factory.mktemp("wounded"), D3G, BCO)
     (out / "data" / "Reacher-v5-100-1.h5").unlink()
-    with start("study", out, "--jobs", "1") as process:
-        wait(process, lambda: at_work(out, "training"))
+
+    def kill() -> None:
         pid = read_status(out, D3G).pid
         assert pid
-        assert pid != process.pid
+        assert pid != os.getpid()
         os.kill(pid, signal.SIGKILL)
-        _, err = process.communicate(timeout=60)
-    assert process.returncode == 1
-    return out, err
+
+    with meanwhile(lambda: at_work(out, "training"), kill):
+        done = d3g("study", out, "--jobs", "1")
+    assert done.code == 1
+    return out, done.err
 
 
 def test_a_killed_cell_is_named_and_the_others_go_on(finished: Path, wounded: tuple[Path, str]) -> None:
@@ -198,6 +237,7 @@ def test_a_killed_cell_is_named_and_the_others_go_on(finished: Path, wounded: tu
     assert (out / name).read_bytes() == (finished / name).read_bytes()
 
 
+@pytest.mark.usefixtures("no_report")
 def test_killed_and_interrupted_it_ends_as_if_nothing_had_been(
     finished: Path, wounded: tuple[Path, str], tmp_path: Path
 ) -> None:
@@ -207,14 +247,15 @@ def test_killed_and_interrupted_it_ends_as_if_nothing_had_been(
         wait(process, lambda: at_work(out, "training"))
         assert "training" in must("study", out, "--status")
         process.send_signal(signal.SIGKILL)
-        process.communicate(timeout=60)
+        process.communicate(timeout=PATIENCE)
     assert process.returncode == -signal.SIGKILL
-    with start("study", out) as process:
-        wait(process, lambda: at_work(out, "interacting", "evaluating"))
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert err.splitlines()[-1] == (
+    with meanwhile(
+        lambda: at_work(out, "interacting") and overview(out).running,
+        lambda: os.kill(os.getpid(), signal.SIGINT),
+    ):
+        interrupted = d3g("study", out)
+    assert interrupted.code == 1
+    assert interrupted.err.splitlines()[-1] == (
         f"Error: interrupted, what is finished is kept; go on with `d3g-lfo study {out}`"
     )
     assert read_status(out, D3G).state == "waiting"
@@ -225,14 +266,20 @@ def test_killed_and_interrupted_it_ends_as_if_nothing_had_been(
         assert (out / name).read_bytes() == (finished / name).read_bytes()
 
 
-def test_data_that_cannot_be_written_and_a_damaged_cell_fail_alone(
+def test_a_damaged_cell_says_so(finished: Path, tmp_path: Path) -> None:
+    out = copy(finished, tmp_path)
+    (out / D3G.path / "checkpoint.pt").write_bytes(b"not a checkpoint")
+    with pytest.raises(LfoError, match="found a damaged or foreign file"):
+        work_on(load_study(out / "study.toml"), D3G, out, "cpu")
+    assert read_status(out, D3G).state == "waiting"
+
+
+@pytest.mark.usefixtures("no_report")
+def test_data_that_cannot_be_written_fail_their_cells_alone(
     finished: Path, toml: Path, tmp_path: Path
 ) -> None:
     out = copy(finished, tmp_path)
     (out / "data" / "Reacher-v5-50-0.h5").mkdir()
-    cell = out / "cells" / D3G.name
-    (cell / "checkpoint.pt").write_bytes(b"not a checkpoint")
-    (cell / "scores.csv").unlink()
     done = d3g("study", toml, "-o", out, "--random-frac", "0.5,1", "--algos", "bco,d3g")
     assert done.code == 1
     failed = {line.split(": ")[1]: line for line in done.err.splitlines() if line.startswith("failed: ")}
@@ -240,12 +287,12 @@ def test_data_that_cannot_be_written_and_a_damaged_cell_fail_alone(
         "data/Reacher-v5-50-0.h5",
         "cells/Reacher-v5-50-bco",
         "cells/Reacher-v5-50-d3g",
-        f"cells/{D3G.name}",
     }
     assert "no data/Reacher-v5-50-0.h5: " in failed["cells/Reacher-v5-50-bco"]
     assert "expected a file name, found a directory" in failed["data/Reacher-v5-50-0.h5"]
-    assert "found a damaged or foreign file" in failed[f"cells/{D3G.name}"]
-    assert read_status(out, BCO).state == "done"
+    assert read_status(out, Cell("Reacher-v5", 0.5, "bco")).state == "failed"
+    assert (out / "data" / "Reacher-v5-50-1.h5").is_file()
+    assert [read_status(out, cell).state for cell in (BCO, D3G)] == ["done", "done"]
     assert "Traceback" not in done.err
 
 

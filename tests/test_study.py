@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lfo import study as s
@@ -67,7 +67,7 @@ def test_names() -> None:
     assert len(cell.data_names(replace(SMALL, seeds=(1,)))) == 1  # no data set without a member
 
 
-settings = st.dictionaries(
+some_settings = st.dictionaries(
     st.sampled_from(["noise", "batch_size", "learning_rate"]),
     st.one_of(st.integers(1, 99), st.floats(0, 1), st.booleans(), st.text('aé"\\\n\x00\x7f😀')),
 )
@@ -79,9 +79,10 @@ settings = st.dictionaries(
     seeds=st.lists(st.integers(0, 10**9), min_size=1, unique=True),
     steps=st.integers(1),
     paper=st.booleans(),
-    d3g=settings,
-    inverse=settings,
+    d3g=some_settings,
+    inverse=some_settings,
 )
+@settings(deadline=None)  # it writes a file: a busy machine may take its time
 def test_a_study_is_read_as_it_was_written(
     envs: list[str], fractions: list[float], seeds: list[int], tmp_path_factory: Any, **fields: Any
 ) -> None:

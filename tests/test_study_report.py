@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lfo import RunFolder, page
+from lfo import RunFolder, page, study_report
 from lfo.datasets import LfoError
 from lfo.published import Published
 from lfo.study import Cell
+from lfo.study_figures import Panel, panel_file
 from lfo.study_report import read_results, verdict, write_report
 
 ENV = "InvertedPendulum-v5"
@@ -115,6 +117,22 @@ def reported(interacted: Path, bco: Path, tmp_path_factory: pytest.TempPathFacto
 def study(reported: Path, tmp_path: Path) -> Path:
     """A copy that may be changed."""
     return Path(shutil.copytree(reported, tmp_path / "study"))
+
+
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Empty pictures, where the text is what matters."""
+
+    def curves(env: str, panels: Sequence[Panel], last: int, folder: Path) -> list[Path]:
+        names = [panel_file(env), *(panel_file(env, panel.random_frac) for panel in panels)]
+        return [seeds(env, panels, folder / name) for name in names]
+
+    def seeds(env: str, panels: Sequence[Panel], path: Path) -> Path:
+        path.write_bytes(b"\x89PNG")
+        return path
+
+    monkeypatch.setattr(study_report, "curves", curves)
+    monkeypatch.setattr(study_report, "seeds", seeds)
 
 
 def table(parsed: Parsed, heads: list[str]) -> dict[str, list[str]]:
@@ -218,6 +236,7 @@ def test_what_was_run_is_told(reported: Path) -> None:
     assert "not recorded" not in text
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_machine_that_was_not_recorded(study: Path) -> None:
     run = RunFolder(study / "cells" / f"{ENV}-100-d3g")
     run.write_info({key: value for key, value in run.info().items() if key != "machine"})
@@ -228,6 +247,7 @@ def test_a_machine_that_was_not_recorded(study: Path) -> None:
     assert text.count("not recorded") == 1
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_under_the_papers_protocol_the_best_round_counts(study: Path) -> None:
     (study / "study.toml").write_text(FIELDS.replace('"final"', '"paper"'))
     write_report(study)
@@ -238,6 +258,7 @@ def test_under_the_papers_protocol_the_best_round_counts(study: Path) -> None:
     assert "best of rounds; of π" in parsed.text
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_study_that_has_just_begun(tmp_path: Path) -> None:
     (tmp_path / "study.toml").write_text(FIELDS)
     write_report(tmp_path)
@@ -248,6 +269,7 @@ def test_a_study_that_has_just_begun(tmp_path: Path) -> None:
     assert all(len(cell.scores) == 0 for cell in read_results(tmp_path).cells)
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_cell_at_work_shows_how_far_it_is(study: Path) -> None:
     (study / "cells" / f"{ENV}-50-d3g").mkdir()
     at_work = status("training", done=30, total=120, updated="2026-01-02T03:04:05+00:00")
@@ -257,6 +279,7 @@ def test_a_cell_at_work_shows_how_far_it_is(study: Path) -> None:
     assert "has no scores yet: training, 25% of its work done, last heard of at 2026-01-02 03:04 UTC" in text
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_damaged_cell_hides_no_other(study: Path) -> None:
     (study / "cells" / f"{ENV}-100-d3g" / "evaluations.csv").write_text("member,round\n0,1\n")
     (study / "cells" / f"{ENV}-100-bco" / "scores.csv").write_text("member,return\n0,much\n")
@@ -303,6 +326,7 @@ def test_the_rule_where_nothing_is_published_for_the_environment() -> None:
     assert verdict(np.array([1.0, 1.0]), Published(1.1, 0.0), "Hopper-v5") == "lower"
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_what_is_refused(study: Path, tmp_path: Path) -> None:
     with pytest.raises(LfoError, match=r"nothing/study\.toml: study: expected a TOML file"):
         write_report(tmp_path / "nothing")
