@@ -20,7 +20,8 @@ class Demo:
     seeds: int = 2
     hidden: int = 128
     steps: int = 20_000
-    polyak: float = 0.02  # twice the default: so short a run needs targets that follow faster
+    # So short a run needs targets that follow faster than the default's, and aims for C(s, τ(s)): τ(s) is not there yet
+    settings: tuple[str, ...] = ("polyak=0.02", "act_on_cycle=true")
     rounds: int = 5
     interactions: int = 1_000
     grad_steps: int = 1_000
@@ -32,7 +33,7 @@ class Demo:
         seeds = ["--seeds", f"{seed}-{seed + self.seeds - 1}"]
         again = ["--overwrite"] if overwrite else []
         train = ["--hidden", str(self.hidden), "--steps", str(self.steps), *seeds, *again]
-        faster = ["--set", f"polyak={self.polyak}"]
+        faster = [word for setting in self.settings for word in ("--set", setting)]
         interact = ["--rounds", str(self.rounds), "--interactions", str(self.interactions)]
         interact += ["--grad-steps", str(self.grad_steps), "--episodes", str(self.episodes)]
         collect = ["--random-frac", str(self.random_frac), "--steps", str(self.transitions)]

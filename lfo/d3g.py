@@ -34,8 +34,6 @@ measurements.
   deviations from the data's mean in a dimension that moves is unknown, and no better than the worst known s'
   of its minibatch (the halt state of MOReL, Kidambi et al. 2020, arXiv 2005.05951, without its penalty's size
   to choose). Else Q extrapolates: where it happens to stay high, the policy drifts out of the data.
-- ``act_on_cycle``: the policy aims for C(s, τ(s)), the proposal brought back to what f has seen, instead of
-  for τ(s) itself.
 - ``polyak`` 0.01 instead of 0.005: a target that follows faster carries values over the 1/(1−γ) steps that
   matter within 50,000 updates; the published runs had 1,000,000.
 """
@@ -82,7 +80,7 @@ class D3GConfig:
     bf16: bool = False  # the product of the hidden layers in bfloat16: faster where the processor has it
     tf32: bool = False  # products in TensorFloat-32 on a GPU that has it
     known_within: float = 3.0  # standard deviations from the data's mean [0: every state is known]
-    act_on_cycle: bool = True  # the policy aims for C(s, τ(s)) instead of τ(s) [False]
+    act_on_cycle: bool = False  # aim for C(s, τ(s)) instead of τ(s): sooner there, less steady in the end
 
     @classmethod
     def paper(cls) -> D3GConfig:
@@ -95,7 +93,6 @@ class D3GConfig:
             relative_value=False,
             clip_targets=False,
             known_within=0.0,
-            act_on_cycle=False,
         )
 
 
@@ -266,12 +263,12 @@ class D3G(Learner):
 
     @torch.no_grad()
     def aim(self, states: Tensor) -> Tensor:
-        """C(s, τ(s)), the next state to aim for: raw states [M, B, S] to raw states."""
+        """τ(s), the next state to aim for (C(s, τ(s)) with ``act_on_cycle``): raw states [M, B, S] to raw states."""
         return self.units.raw_after(states, self._aim_delta(self.units.states(states)))
 
     @torch.no_grad()
     def act(self, states: Tensor) -> Tensor:
-        """π(s) = I(s, C(s, τ(s))): raw states [M, B, S] to actions [M, B, A] inside the bounds."""
+        """π(s) = I(s, τ(s)): raw states [M, B, S] to actions [M, B, A] inside the bounds."""
         if self.inverse is None:
             raise LfoError(
                 "the policy I(s, τ(s)) has no inverse dynamics yet: call learn_inverse, or `d3g-lfo interact`"

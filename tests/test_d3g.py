@@ -100,7 +100,7 @@ def test_learns_where_to_go_and_stays_within_reach(learned: D3G) -> None:
     assert torch.equal(aims[:, :, 1], states[:, :, 1])
 
 
-def test_the_aim_is_the_proposal_brought_back_by_the_model() -> None:
+def test_the_aim_is_the_proposal_or_where_the_model_brings_it_back() -> None:
     agent = D3G.fit(line(), seeds=[0, 1], steps=50, hidden=8, batch_size=16, device="cpu")
     states = torch.randn(2, 5, 2) * torch.tensor([0.5, 0.0]) + torch.tensor([0.0, 7.0])
     scaled = agent.units.states(states)

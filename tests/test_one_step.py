@@ -151,7 +151,7 @@ PAPER = replace(D3GConfig.paper(), hidden=16, batch_size=B)
 ALONE = {
     f"only {name}": replace(PAPER, **{name: value})
     for name, value in asdict(SMALL).items()
-    if value != getattr(PAPER, name) and name != "act_on_cycle"  # which changes no update
+    if value != getattr(PAPER, name)
 }
 
 
