@@ -21,8 +21,20 @@ from shell import d3g, error, must, start
 from lfo import RunFolder, study_report, study_run
 from lfo.cli.study import _Live, table
 from lfo.datasets import LfoError, load
-from lfo.study import Cell, Overview, Row, Status, load_study, locked, overview, read_status, write_status
+from lfo.study import (
+    Cell,
+    Overview,
+    Row,
+    Status,
+    load_study,
+    locked,
+    overview,
+    read_status,
+    to_toml,
+    write_status,
+)
 from lfo.study_cell import work_on
+from lfo.study_worker import collect_data, measure_experts
 
 TINY = """
 envs = ["Reacher-v5"]
@@ -63,15 +75,22 @@ def toml(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(toml: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The whole of it, two processes at a time: not to be changed."""
-    out = tmp_path_factory.mktemp("study") / "a study"
-    done = d3g("study", toml, "-o", out, "--jobs", "2")
-    assert done.code == 0, done.err
+    """The whole of it, its tasks done one after the other in this process: not to be changed.
+
+    :func:`wounded` is what the command makes of it, in processes of their own.
+    """
+    out, study = tmp_path_factory.mktemp("study") / "a study", load_study(toml)
+    for name in ("data", "logs"):
+        (out / name).mkdir(parents=True)
+    for k, name in enumerate(BCO.data_names(study)):
+        collect_data(study, BCO.env, BCO.random_frac, k, out / name)
+    measure_experts(study, out)
+    for cell in (D3G, BCO):
+        work_on(study, cell, out, "cpu")
+    (out / "study.toml").write_text(to_toml(study))
+    done = d3g("study", toml, "-o", out)
+    assert (done.code, done.err) == (0, "2 of 2 cells done\n")
     assert done.out == f"{out}: report.html, report.md, results.csv\n"
-    lines = done.err.splitlines()
-    assert lines[0] == "0 of 2 cells done"
-    assert f"{D3G.name}: done" in done.err
-    assert not any("\x1b" in line for line in lines)
     return out
 
 
@@ -135,7 +154,6 @@ def test_it_leaves_runs_scores_and_a_report(finished: Path) -> None:
         *("study.toml", "data", "cells", "logs", "experts.csv", "results.csv"),
         *("report.html", "report.md"),
     }
-    assert list((finished / "logs").iterdir()) == []
     for cell in (D3G, BCO):
         out = RunFolder(finished / "cells" / cell.name)
         assert [(m["seed"], m["dataset"]) for m in out.info()["members"]] == [(3, 0), (4, 1), (5, 0)]
@@ -208,10 +226,9 @@ def test_what_grows_is_run_and_the_rest_is_kept(finished: Path, toml: Path, tmp_
 
 
 @pytest.fixture(scope="module")
-def wounded(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """Started anew but for one data set, one process at a time, of which the first, D3G's, is killed; and stderr."""
-    out = copy(finished, tmp_path_factory.mktemp("wounded"), D3G, BCO)
-    (out / "data" / "Reacher-v5-100-1.h5").unlink()
+def wounded(toml: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Started, two processes at a time, of which D3G's is killed; and stderr."""
+    out = tmp_path_factory.mktemp("wounded") / "study"
 
     def kill() -> None:
         pid = read_status(out, D3G).pid
@@ -220,21 +237,27 @@ def wounded(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
         os.kill(pid, signal.SIGKILL)
 
     with meanwhile(lambda: at_work(out, "training"), kill):
-        done = d3g("study", out, "--jobs", "1")
+        done = d3g("study", toml, "-o", out, "--jobs", "2")
     assert done.code == 1
     return out, done.err
 
 
 def test_a_killed_cell_is_named_and_the_others_go_on(finished: Path, wounded: tuple[Path, str]) -> None:
     out, err = wounded
+    lines = err.splitlines()
+    assert lines[0] == "0 of 2 cells done"
+    assert f"{BCO.name}: done" in err
+    assert not any("\x1b" in line for line in lines)
     reason = "its process was killed by SIGKILL, out of memory perhaps"
     assert f"failed: cells/{D3G.name}: {reason}" in err.splitlines()
     assert err.splitlines()[-1].startswith(f"Error: {out}: 1 failed (cells/{D3G.name}), the rest is done; ")
     assert reason in must("study", out, "--status")
     assert read_status(out, BCO).state == "done"
     assert rows(out) == [row for row in rows(finished) if row["algo"] != "d3g"]
-    name = "data/Reacher-v5-100-1.h5"
-    assert (out / name).read_bytes() == (finished / name).read_bytes()
+    for name in ("data/Reacher-v5-100-0.h5", "data/Reacher-v5-100-1.h5", "experts.csv"):
+        assert (out / name).read_bytes() == (finished / name).read_bytes()
+    assert (out / "report.html").is_file()
+    assert [path.name for path in (out / "logs").iterdir()] == [f"{D3G.name}.log"]
 
 
 @pytest.mark.usefixtures("no_report")
@@ -261,6 +284,9 @@ def test_killed_and_interrupted_it_ends_as_if_nothing_had_been(
     assert read_status(out, D3G).state == "waiting"
     assert (out / "cells" / D3G.name / "checkpoint.pt").is_file()
     assert "; nothing is at work on it" in must("study", out, "--status")
+    work_on(
+        load_study(out / "study.toml"), D3G, out, "cpu"
+    )  # as a third start would, in a process of its own
     must("study", out)
     for name in ("results.csv", "study.toml"):
         assert (out / name).read_bytes() == (finished / name).read_bytes()

@@ -175,11 +175,12 @@ def test_without_its_data_there_is_no_density(interacted: Path, tmp_path: Path) 
 
 
 def test_every_environment_has_a_picture(arm: portraits.Arrays, tmp_path: Path) -> None:
-    """Reacher's own; another's, of as many dimensions; one of two dimensions whose imagination has no limit."""
+    """Reacher's own; another's, of three dimensions; one of two dimensions whose imagination has no limit."""
     reacher = portraits.draw(arm, tmp_path / "reacher.png", dpi=DPI).read_bytes()
     plain = {name: array for name, array in arm.items() if not name.startswith("plane")}
+    three = {name: plain[name][..., :3] for name in ("real", "cycle", "aim")}
     other = portraits.draw(
-        {**plain, "env": np.array("Other-v0")}, tmp_path / "other.png", dpi=DPI
+        {**plain, **three, "env": np.array("Other-v0")}, tmp_path / "other.png", dpi=DPI
     ).read_bytes()
     two = {name: plain[name][..., :2].copy() for name in ("real", "cycle", "aim")}
     two["aim"][:, 10:] = np.nan
