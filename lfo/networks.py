@@ -73,7 +73,7 @@ class MLP(nn.Module):
 class _Layers(torch.autograd.Function):
     """The three layers as one node of autograd.
 
-    What autograd would do by itself costs a third more on a CPU: here the gradient is masked in place, the
+    Cheaper than what autograd would do by itself (docs/performance.md): the gradient is masked in place, the
     thin last layer is multiplied in the orientation that is fast (columns of length B), and a network whose
     weights want no gradient computes none.
     """

@@ -212,8 +212,8 @@ def run_steps(
 def _keep_freed_memory() -> None:
     """Tell glibc to hand freed blocks out again instead of returning them to the system.
 
-    A step allocates the same hundred blocks as the one before; fetching their pages anew each time costs
-    some seven percent of it. Other C libraries are left as they are.
+    A step allocates the same blocks as the one before, and would fetch their pages anew each time. Other C
+    libraries are left as they are.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
