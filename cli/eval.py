@@ -118,7 +118,7 @@ def _film(agent: Agent, env: str, path: Path, seed: int, overwrite: bool) -> Non
         action: np.ndarray = act(agent, same)[0, 0]
         return action
 
-    returns = record_video(act_first, env, path, seed=seed, overwrite=overwrite)
+    returns = record_video(act_first, env, path, seed=seed, stream=agent.seeds[0], overwrite=overwrite)
     note(f"{path}: seed {agent.seeds[0]}, one episode, return {returns[0]:.2f}")
 
 

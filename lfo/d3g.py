@@ -31,9 +31,10 @@ measurements.
   in units of σ, so that the cycle keeps its hold on τ while Q grows to r/(1−γ).
 - ``clip_targets``: targets stay in the interval that discounted sums of the data's rewards can reach.
 - ``known_within``: a next state s', or the C'(s', ·) imagined after it, that lies further than 3 standard
-  deviations from the data's mean in a dimension that moves is unknown, and no better than the worst known s'
-  of its minibatch (the halt state of MOReL, Kidambi et al. 2020, arXiv 2005.05951, without its penalty's size
-  to choose). Else Q extrapolates: where it happens to stay high, the policy drifts out of the data.
+  deviations from the data's mean in a dimension that moves is unknown, and worth no more than the known s' of
+  its minibatch are on average, less their standard deviation (compare the halt state of MOReL, Kidambi et al.
+  2020, arXiv 2005.05951, whose penalty has a size to choose). Else Q extrapolates: where it happens to stay
+  high, the policy drifts out of the data.
 - ``polyak`` 0.01 instead of 0.005: a target that follows faster carries values over the 1/(1−γ) steps that
   matter within 50,000 updates; the published runs had 1,000,000.
 """
@@ -102,12 +103,16 @@ def q_target(rewards: Tensor, continues: Tensor, q1: Tensor, q2: Tensor, gamma: 
 
 
 def pessimistic(q1: Tensor, q2: Tensor, unknown: Tensor) -> tuple[Tensor, Tensor]:
-    """Both values [M, B, 1], those of ``unknown`` states at most the least min(q1, q2) of the known ones.
+    """Both values [M, B, 1], those of ``unknown`` states at most μ − σ of min(q1, q2) over the known ones.
 
-    Where a member's minibatch holds no known state, nothing changes.
+    Not the least of the known: what leads nowhere but to the unknown is known itself, and would lower its own
+    bound from update to update. Of μ − σ it moves but a part, so that the values settle while fewer than half
+    of the states are of this kind. Where a member's minibatch holds no known state, nothing changes.
     """
-    known = torch.minimum(q1, q2).masked_fill(unknown, torch.inf)
-    bound = torch.where(unknown, known.amin(dim=1, keepdim=True), torch.inf)
+    known = torch.minimum(q1, q2).masked_fill(unknown, torch.nan)
+    mean = known.nanmean(dim=1, keepdim=True)
+    std = (known - mean).square().nanmean(dim=1, keepdim=True).sqrt()
+    bound = torch.where(unknown, (mean - std).nan_to_num(torch.inf), torch.inf)
     return torch.minimum(q1, bound), torch.minimum(q2, bound)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from lfo.datasets.envs import Env, action_bounds, make_env, make_envs, observation_length, require_state_dim
 from lfo.datasets.errors import LfoError
 
-__all__ = ["Act", "Evaluation", "evaluate_policy"]
+__all__ = ["Act", "Evaluation", "evaluate_policy", "starts"]
 
 Act = Callable[[np.ndarray], np.ndarray]
 """Observations [M, E, S] float32 of M members in E environments each → actions [M, E, A]."""
@@ -27,7 +27,7 @@ class Evaluation:
 
     env_id: str
     returns: np.ndarray
-    """[M, E] float64, undiscounted sums of rewards. Column e starts alike for every member."""
+    """[M, E] float64, undiscounted sums of rewards."""
     lengths: np.ndarray
     """[M, E] int64, in environment steps."""
     threshold: float | None = None
@@ -65,6 +65,11 @@ class Evaluation:
         return f"{self.env_id}: {self.mean:.2f} ± {self.std:.2f} ({members} × {episodes} episodes{solved})"
 
 
+def starts(seed: int, stream: int, episodes: int) -> np.ndarray:
+    """The seeds [E] uint32 that a member's episodes are reset with, a function of (``seed``, ``stream``, e)."""
+    return np.random.SeedSequence([seed, stream]).generate_state(episodes)
+
+
 def evaluate_policy(
     act: Act,
     env_id: str,
@@ -72,6 +77,7 @@ def evaluate_policy(
     members: int = 1,
     episodes: int = 10,
     seed: int = 0,
+    streams: Sequence[int] | None = None,
     state_dim: int | None = None,
     max_steps: int | None = None,
     envs: Sequence[Env] | None = None,
@@ -80,10 +86,10 @@ def evaluate_policy(
     """Run ``episodes`` episodes of each member, stepping all of them together.
 
     Every (member, episode) has its own environment, which runs exactly one episode: short episodes are not
-    over-counted, as they are where M·E results are taken from fewer environments as they come. Episode e is
-    reset with the same seed, a function of (``seed``, e), for every member. A finished environment is stepped
-    no more, nor are actions computed for it: the batch is as wide as the member with the most running
-    episodes needs.
+    over-counted, as they are where M·E results are taken from fewer environments as they come. Every member
+    has starts of its own (:func:`starts`): were they shared, so would be their luck, and the spread over
+    members would not show it. A finished environment is stepped no more, nor are actions computed for it: the
+    batch is as wide as the member with the most running episodes needs.
 
     Args:
         act: all members' actions in one call, [M, E, S] float32 → [M, E, A], from observations alone: which
@@ -93,6 +99,8 @@ def evaluate_policy(
         members: M.
         episodes: E, per member.
         seed: of the starts.
+        streams: [M], what a member's starts are drawn with besides ``seed``: two policies with the same
+            stream face the same. By default 0, 1, …
         state_dim: the length S that the members take, checked against the environment's.
         max_steps: cut episodes here. By default the environment's own limit, or 10,000 where it has none.
         envs: environments of ``env_id`` to use, as from :func:`lfo.datasets.envs.make_envs`, so that repeated
@@ -113,7 +121,8 @@ def evaluate_policy(
             require_state_dim(envs[0], state_dim, of="the policy")
         if own:
             envs = [*envs, *make_envs(env_id, members * min(episodes, max(1, MAX_ENVS // members)) - 1)]
-        return _in_turns(act, envs, members, episodes, seed, max_steps, progress)
+        resets = np.stack([starts(seed, stream, episodes) for stream in streams or range(members)])
+        return _in_turns(act, envs, resets, max_steps, progress)
     finally:
         if own:
             for env in envs:
@@ -123,43 +132,40 @@ def evaluate_policy(
 def _in_turns(
     act: Act,
     envs: Sequence[Env],
-    members: int,
-    episodes: int,
-    seed: int,
+    resets: np.ndarray,
     max_steps: int | None,
     progress: Callable[[int], object] | None,
 ) -> Evaluation:
+    members, episodes = resets.shape
     at_once = len(envs) // members
     if at_once < 1:
         raise ValueError(f"expected at least {members} environments, one for each member, found {len(envs)}")
     spec = envs[0].spec
     limit = max_steps or (spec.max_episode_steps if spec else None) or NO_LIMIT_STEPS
-    seeds = np.random.SeedSequence(seed).generate_state(episodes)
     returns = np.zeros((members, episodes))
     lengths = np.zeros((members, episodes), dtype=np.int64)
     for first in range(0, episodes, at_once):
         turn = slice(first, min(first + at_once, episodes))
         used = envs[: members * (turn.stop - turn.start)]
-        returns[:, turn], lengths[:, turn] = _run(act, used, members, seeds[turn], limit, progress)
+        returns[:, turn], lengths[:, turn] = _run(act, used, resets[:, turn], limit, progress)
     return Evaluation(spec.id if spec else "", returns, lengths, spec.reward_threshold if spec else None)
 
 
 def _run(
     act: Act,
     envs: Sequence[Env],
-    members: int,
-    seeds: np.ndarray,
+    resets: np.ndarray,
     limit: int,
     progress: Callable[[int], object] | None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """One episode in each environment; the result is [M, E] returns and lengths."""
+    """One episode in each environment, reset with ``resets`` [M, E]; the result is [M, E] returns and lengths."""
     low, high = action_bounds(envs[0])
     observations = np.empty((len(envs), observation_length(envs[0])), dtype=np.float32)
-    for i, env in enumerate(envs):
-        observations[i] = env.reset(seed=int(seeds[i % len(seeds)]))[0]
-    shape = (members, len(seeds))
-    running = [list(range(m * len(seeds), (m + 1) * len(seeds))) for m in range(members)]
-    slots, alive = _slots(running, len(seeds))
+    for i, (env, reset) in enumerate(zip(envs, resets.flat, strict=True)):
+        observations[i] = env.reset(seed=int(reset))[0]
+    members, episodes = resets.shape
+    running = [list(range(m * episodes, (m + 1) * episodes)) for m in range(members)]
+    slots, alive = _slots(running, episodes)
     returns, lengths = [0.0] * len(envs), [limit] * len(envs)
     steps = [env.step for env in envs]
     for t in range(1, limit + 1):
@@ -175,12 +181,12 @@ def _run(
         if finished:
             before = len(alive)
             running = [[i for i in own if lengths[i] > t] for own in running]
-            slots, alive = _slots(running, len(seeds))
+            slots, alive = _slots(running, episodes)
             if progress is not None:
                 progress(before - len(alive))
         if not alive:
             break
-    return np.reshape(returns, shape), np.reshape(lengths, shape)
+    return np.reshape(returns, resets.shape), np.reshape(lengths, resets.shape)
 
 
 def _slots(running: list[list[int]], episodes: int) -> tuple[np.ndarray, list[tuple[int, int]]]:

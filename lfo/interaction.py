@@ -202,8 +202,9 @@ def evaluate(
     Args:
         agent: members that can act (see :func:`learn_inverse`).
         env_id: a Gymnasium id.
-        episodes: whole episodes of each member; all members face the same starts.
-        seed: of the starts.
+        episodes: whole episodes of each member.
+        seed: of the starts, together with each member's own seed: agents of any algorithm that have the same
+            seeds face the same starts, the members of one agent different ones.
         envs: environments to use again, see :func:`~lfo.evaluation.evaluate_policy`.
         on_episodes: called with the number of episodes that just finished.
 
@@ -218,6 +219,7 @@ def evaluate(
         members=len(agent.seeds),
         episodes=episodes,
         seed=seed,
+        streams=agent.seeds,
         state_dim=agent.units.mean.shape[-1],
         envs=envs,
         progress=on_episodes,

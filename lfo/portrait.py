@@ -3,7 +3,7 @@
 *Values* are Q(s, τ(s)), the lesser of the two critics' for the next state that the policy aims for. *Imagined*
 is a trajectory that no environment had a part in: s ← C(s, τ(s)) again and again from a reset state, or s ← the
 aim of the policy (:meth:`lfo.d3g.D3G.aim`). *Real* is what the environment does from the same reset when the
-policy acts through its inverse dynamics. Starts are those of :func:`lfo.evaluation.evaluate_policy`, seed 0.
+policy acts through its inverse dynamics. Starts are those of :func:`lfo.evaluation.starts`, seed and stream 0.
 
 The plane is (angle, angular velocity) for InvertedPendulum, with the pole over a resting cart in the middle of
 its rail, and the fingertip's position for Reacher, with a resting arm and the first start's target. Other
@@ -26,6 +26,7 @@ from lfo.agents import load_agent, load_data
 from lfo.d3g import D3G
 from lfo.datasets import LfoError
 from lfo.datasets.envs import action_bounds, make_envs
+from lfo.evaluation import starts
 from lfo.figures import plain_axes, save_figure
 from lfo.files import atomic_file
 from lfo.interaction import act, require_fit
@@ -195,7 +196,7 @@ def _real(agent: D3G, env_id: str) -> Arrays:
     low, high = action_bounds(envs[0])
     limit = (envs[0].spec.max_episode_steps if envs[0].spec else None) or 1000
     kept = min(STEPS, limit)
-    seeds = np.random.SeedSequence(0).generate_state(EPISODES)
+    seeds = starts(0, 0, EPISODES)
     states = np.stack([env.reset(seed=int(seed))[0] for env, seed in zip(envs, seeds, strict=True)]).astype(
         np.float32
     )

@@ -103,7 +103,7 @@ class Study:
     """Gradient steps a round."""
     episodes_per_round: int = 10
     """Episodes of each member's evaluation after a round."""
-    final_episodes: int = 30
+    final_episodes: int = 100
     """Episodes of each member's final evaluation, from starts that no round was evaluated on."""
     hidden: int = 256
     """Units in each hidden layer of every network."""

@@ -15,6 +15,7 @@ import numpy as np
 from lfo.datasets.envs import Env, make_env
 from lfo.datasets.errors import LfoError, data_error
 from lfo.datasets.writer import check_output
+from lfo.evaluation import starts
 
 __all__ = ["headless_backend", "record_video"]
 
@@ -68,6 +69,7 @@ def record_video(
     path: str | Path,
     *,
     seed: int = 0,
+    stream: int = 0,
     episodes: int = 1,
     fps: int | None = None,
     overwrite: bool = False,
@@ -80,7 +82,7 @@ def record_video(
         act: the action [A] for one observation [S] float32; clipped to the action space.
         env_id: a Gymnasium id.
         path: of the file, ending in ``.mp4``.
-        seed: of the starts: the same as those of :func:`lfo.evaluation.evaluate_policy` with this seed.
+        seed, stream: of the starts, see :func:`lfo.evaluation.starts`.
         episodes: how many.
         fps: frames a second; by default the environment's own, which is real time.
         overwrite: replace an existing file.
@@ -104,7 +106,7 @@ def record_video(
         ) from error
     returns: list[float] = []
     with closing(_renderable(env_id)) as env, tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        frames = _frames(env, act, np.random.SeedSequence(seed).generate_state(episodes), returns)
+        frames = _frames(env, act, starts(seed, stream, episodes), returns)
         first = next(frames)
         unfinished = Path(folder) / path.name
         writer = imageio_ffmpeg.write_frames(

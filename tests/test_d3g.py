@@ -34,7 +34,7 @@ def test_q_target_by_hand() -> None:
 def test_pessimistic_by_hand() -> None:
     q1 = torch.tensor([[5.0, 9.0, 1.0, 7.0], [5.0, 9.0, 1.0, 7.0]])[:, :, None]
     q2 = torch.tensor([[4.0, 8.0, 2.0, 9.0], [4.0, 8.0, 2.0, 9.0]])[:, :, None]
-    # The first member knows rows 0 and 3, the worst of which is worth 4; the second knows none.
+    # The first member knows rows 0 and 3, worth 4 and 7: 5.5 − 1.5; the second knows none.
     unknown = torch.tensor([[False, True, True, False], [True, True, True, True]])[:, :, None]
     found1, found2 = pessimistic(q1, q2, unknown)
     assert found1[..., 0].tolist() == [[5.0, 4.0, 1.0, 7.0], [5.0, 9.0, 1.0, 7.0]]

@@ -1,4 +1,4 @@
-"""Evaluation: one whole episode each, the same starts for every member, exact returns."""
+"""Evaluation: one whole episode each, fixed starts, exact returns."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import lfo.evaluation
 from lfo.datasets import LfoError
 from lfo.datasets.envs import make_env, make_envs
 from lfo.datasets.policies import load_policy
-from lfo.evaluation import Evaluation, evaluate_policy
+from lfo.evaluation import Evaluation, evaluate_policy, starts
 
 PENDULUM, REACHER = "InvertedPendulum-v5", "Reacher-v5"
 
@@ -23,7 +23,7 @@ def push(strength: float, width: int = 1) -> lfo.evaluation.Act:
 def one_by_one(env_id: str, seed: int, episodes: int, strength: float) -> list[tuple[float, int]]:
     env = gym.make(env_id)
     result = []
-    for start in np.random.SeedSequence(seed).generate_state(episodes):
+    for start in np.random.SeedSequence([seed, 0]).generate_state(episodes):
         env.reset(seed=int(start))
         total, steps, over = 0.0, 0, False
         while not over:
@@ -51,7 +51,7 @@ def test_every_episode_counts_once_however_short() -> None:
     np.testing.assert_array_equal(result.returns, result.lengths - 1)  # 1 a step, 0 for the last
 
 
-def test_members_face_the_same_starts_and_get_their_own_actions() -> None:
+def test_members_have_starts_and_actions_of_their_own() -> None:
     strengths = np.array([0.05, 0.05, -0.3], np.float32)
     seen: list[np.ndarray] = []
 
@@ -59,16 +59,21 @@ def test_members_face_the_same_starts_and_get_their_own_actions() -> None:
         seen.append(observations.copy())
         return np.broadcast_to(strengths[:, None, None], (*observations.shape[:2], 1))
 
-    result = evaluate_policy(act, PENDULUM, members=3, episodes=4, seed=1)
+    result = evaluate_policy(act, PENDULUM, members=3, episodes=4, seed=1, streams=(7, 8, 7))
     first = seen[0]
     assert first.shape == (3, 4, 4)
     assert first.dtype == np.float32
-    np.testing.assert_array_equal(first[0], first[2])
-    assert len(np.unique(first[0], axis=0)) == 4
-    np.testing.assert_array_equal(result.returns[0], result.returns[1])
-    for member, strength in enumerate(strengths):
-        alone = evaluate_policy(push(float(strength)), PENDULUM, episodes=4, seed=1)
+    np.testing.assert_array_equal(first[0], first[2])  # one stream
+    assert len(np.unique(first[:2].reshape(8, 4), axis=0)) == 8
+    for member, (strength, stream) in enumerate(zip(strengths, (7, 8, 7), strict=True)):
+        alone = evaluate_policy(push(float(strength)), PENDULUM, episodes=4, seed=1, streams=(stream,))
         np.testing.assert_array_equal(result.returns[member], alone.returns[0])
+
+
+def test_members_without_streams_share_no_start() -> None:
+    result = evaluate_policy(push(0.1, 2), REACHER, members=3, episodes=5, seed=2)
+    assert len(np.unique(result.returns)) == 15
+    np.testing.assert_array_equal(starts(2, 1, 5)[:3], starts(2, 1, 3))  # more episodes go on with the same
 
 
 def test_seed_chooses_the_starts() -> None:

@@ -112,7 +112,8 @@ class Reference:
                 known = far <= c.known_within
                 assert known.any()
                 assert not known.all()
-                least = torch.where(known, least, torch.minimum(least, least[known].min()))
+                bound = least[known].mean() - least[known].std(correction=0)
+                least = torch.where(known, least, torch.minimum(least, bound))
             y = self.r + c.gamma * self.go_on * least
             if c.clip_targets:
                 y = y.clip(self.y_low, self.y_high)
