@@ -11,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shell import TINY, TINY_ROUNDS, copy, must
 
-from lfo import D3G, RunFolder, evaluate, load_agent
+from lfo import D3G, RunFolder, load_agent
 from lfo import portrait as portraits
 from lfo.datasets import LfoError
 from lfo.datasets.envs import make_env
+from lfo.evaluation import evaluate_policy
+from lfo.interaction import act
 
 PENDULUM, REACHER = "InvertedPendulum-v5", "Reacher-v5"
 MEMBER = 1
@@ -64,8 +66,15 @@ def test_shapes(pendulum: portraits.Arrays, arm: portraits.Arrays) -> None:
 
 
 def test_real_is_what_an_evaluation_sees(agent: D3G, pendulum: portraits.Arrays) -> None:
-    """The same episodes as those of an evaluation from seed 0, of that member."""
-    found = evaluate(agent, PENDULUM, episodes=portraits.EPISODES, seed=0)
+    """The same episodes as those of an evaluation from seed 0 and stream 0, of that member."""
+    found = evaluate_policy(
+        lambda observations: act(agent, observations),
+        PENDULUM,
+        members=len(agent.seeds),
+        episodes=portraits.EPISODES,
+        seed=0,
+        streams=[0] * len(agent.seeds),
+    )
     np.testing.assert_array_equal(found.lengths[MEMBER], pendulum["lengths"])
     np.testing.assert_allclose(found.returns[MEMBER], pendulum["returns"])
     steps = np.isfinite(pendulum["real"]).all(axis=2).sum(axis=1) - 1
