@@ -6,7 +6,7 @@ The simulator stands in for I: of 31 actions it takes the one whose true next st
 of the standard deviation of s' − s. What is then measured is the aim alone:
 
 - ``Q``: no aim; the action whose true next state has the greatest min_i Q_θi(s, s'). Is the critic right?
-- ``C(s, τ(s))``: the aim of the default policy. ``τ(s)``: the predictor alone, as published.
+- ``τ(s)``: the aim of the policy, as published. ``C(s, τ(s))``: with ``act_on_cycle``.
 
 Prints the mean steps that each member balances, at most ``--steps``.
 """

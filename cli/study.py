@@ -50,7 +50,7 @@ def _fractions(ctx: click.Context, param: click.Parameter, value: str | None) ->
 @click.option("--interactions", type=_COUNT, help="Environment steps a round and member.  [1000]")
 @click.option("--grad-steps", type=_COUNT, help="Gradient steps a round.  [final: 2000, paper: 10000]")
 @click.option("--episodes-per-round", type=_COUNT, help="Episodes to evaluate after a round.  [10]")
-@click.option("--final-episodes", type=_COUNT, help="Episodes of the final evaluation.  [30]")
+@click.option("--final-episodes", type=_COUNT, help="Episodes of the final evaluation.  [100]")
 @click.option("--hidden", type=_COUNT, help="Units in each hidden layer.  [256]")
 @click.option("--precision", type=click.Choice(["fp32", "bf16"]), help="Of hidden layers' products.  [fp32]")
 @click.option("--paper", is_flag=True, help="The published algorithms, without this project's changes.")
