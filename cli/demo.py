@@ -19,7 +19,7 @@ class Demo:
     transitions: int = 100_000
     seeds: int = 2
     hidden: int = 128
-    steps: int = 20_000
+    steps: int = 30_000
     # So short a run needs targets that follow faster than the default's, and aims for C(s, τ(s)): τ(s) is not there yet
     settings: tuple[str, ...] = ("polyak=0.02", "act_on_cycle=true")
     rounds: int = 5
