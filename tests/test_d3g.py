@@ -41,6 +41,17 @@ def test_pessimistic_by_hand() -> None:
     assert found2[..., 0].tolist() == [[4.0, 4.0, 2.0, 9.0], [4.0, 8.0, 2.0, 9.0]]
 
 
+def test_pessimism_does_not_feed_on_itself() -> None:
+    """A known state that leads to the unknown only: v = −1 + γ bound(v), where nine other states are worth 0."""
+    q = torch.zeros(1, 11, 1)
+    unknown = torch.arange(11)[None, :, None] == 10
+    for _ in range(200):
+        bounded, _ = pessimistic(q, q, unknown)
+        q[0, 0] = -1 + 0.99 * bounded[0, 10]
+    # μ − σ = −|v|/10 − 3|v|/10, so that |v| = 1 / (1 − 0.99 · 0.4); the least known value would lead to −1/(1 − γ)
+    assert q[0, 0].item() == pytest.approx(-1 / (1 - 0.99 * 0.4), rel=1e-5)
+
+
 def test_unknown_is_what_lies_far_off_in_a_dimension_that_moves() -> None:
     agent, _ = build("d3g", D3GConfig(hidden=4), [line(50)], [Member(0)], "cpu")
     states = torch.tensor(
