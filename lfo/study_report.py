@@ -21,7 +21,7 @@ from lfo.datasets import LfoError
 from lfo.figures import NAMES
 from lfo.files import read_csv, write_whole
 from lfo.page import LONG, Block, Facts, Heading, Items, Mark, Picture, Table, Text, to_html, to_markdown
-from lfo.published import SEEDS, SOURCE, Published, published, span
+from lfo.published import SEEDS, SOURCE, Published, published
 from lfo.report import compare, rounded, spread, whole_range
 from lfo.robust import Array, iqm, stratified_interval
 from lfo.run import RunFolder
@@ -32,8 +32,8 @@ __all__ = ["SUCCESS", "CellResults", "Results", "Scores", "read_results", "verdi
 
 SUCCESS = {"InvertedPendulum": 950.0}
 """Return from which an episode counts as a success, by environment without its version."""
-TOLERANCE = 0.02
-"""Share of the published table's span that two returns may differ by and still be called the same."""
+ROUNDING = 0.05
+"""What the published numbers may be off by rounding, where neither side has any spread."""
 BEHAVIOUR = "pi_o"
 
 
@@ -235,22 +235,21 @@ def _rounds(out: RunFolder, info: Mapping[str, Any]) -> dict[str, Any]:
 # --- judging ---------------------------------------------------------------------------------------------------
 
 
-def verdict(ours: Array, paper: Published, env: str) -> str:
+def verdict(ours: Array, paper: Published) -> str:
     """Whether our mean return differs from the published one: ``same``, ``higher`` or ``lower``.
 
     The same, as far as can be told, are two means that differ by at most two standard errors of their difference,
-    √(s²/n + s'²/n') for the sample standard deviations s of our n seeds and s' of the paper's n' = 10, or by at
-    most 2% of the span of the published means for the environment.
+    √(s²/n + s'²/n') for the sample standard deviations s of our n seeds and s' of the paper's n' = 10, or by no
+    more than the published numbers are rounded.
 
     Args:
         ours: [n] scores.
         paper: mean and standard deviation.
-        env: whose span counts.
     """
     difference = float(ours.mean()) - paper.mean
     spread = float(ours.var(ddof=1)) / len(ours) if len(ours) > 1 else 0.0
     error = (spread + paper.std**2 / SEEDS) ** 0.5
-    if abs(difference) <= max(2 * error, TOLERANCE * span(env)):
+    if abs(difference) <= max(2 * error, ROUNDING):
         return "same"
     return "higher" if difference > 0 else "lower"
 
@@ -262,10 +261,10 @@ _MARKS = {
 }
 RULE = (
     "**The rule.** ≈ stands for within noise: the means differ by at most two standard errors of the difference, "
-    "√(s²/n + s'²/n') with s and n of our seeds and s' and n' = 10 of the paper's, or by at most 2% of the span of the "
-    "paper's means for that environment (which is what decides where neither has any spread). Otherwise ours is "
-    "▲ higher or ▼ lower. Within noise is no proof of the same: few seeds with a wide spread are within noise of "
-    "almost anything, so look at the dots of the single seeds, too."
+    "√(s²/n + s'²/n') with s and n of our seeds (of π_o: of our data sets) and s' and n' = 10 of the paper's, or by "
+    "0.05, the rounding of the paper's numbers. Otherwise ours is ▲ higher or ▼ lower. Within noise is no proof of "
+    "the same: few seeds with a wide spread are within noise of almost anything, so look at the dots of the single "
+    "seeds, too."
 )
 
 
@@ -445,7 +444,7 @@ def _judged(results: Results, found: CellResults) -> str:
     paper = published(cell.env, cell.random_frac, cell.algo)
     if len(found.scores) == 0:
         return ""
-    return "new" if paper is None else verdict(results.headline(found.scores), paper, cell.env)
+    return "new" if paper is None else verdict(results.headline(found.scores), paper)
 
 
 def _facts(results: Results) -> list[tuple[str, str]]:
@@ -518,11 +517,11 @@ def _main_table(results: Results, env: str) -> Table:
         own = results.behaviour.get((env, fraction), _NONE)
         row: list[str | Mark] = [
             f"{fraction:.0%}",
-            *_beside(own.final, published(env, fraction, BEHAVIOUR), env),
+            *_beside(own.final, published(env, fraction, BEHAVIOUR)),
         ]
         for algo in algos:
             scores = results.of(Cell(env, fraction, algo)).scores
-            row += _beside(results.headline(scores), published(env, fraction, algo), env)
+            row += _beside(results.headline(scores), published(env, fraction, algo))
         rows.append(row)
     return Table(
         caption=env,
@@ -532,11 +531,11 @@ def _main_table(results: Results, env: str) -> Table:
     )
 
 
-def _beside(ours: Array, paper: Published | None, env: str) -> list[str | Mark]:
+def _beside(ours: Array, paper: Published | None) -> list[str | Mark]:
     theirs = "–" if paper is None else _printed(paper)
     if len(ours) == 0:
         return [Mark("missing", "none"), theirs, ""]
-    return [spread(ours), theirs, "" if paper is None else _MARKS[verdict(ours, paper, env)]]
+    return [spread(ours), theirs, "" if paper is None else _MARKS[verdict(ours, paper)]]
 
 
 def _printed(paper: Published) -> str:

@@ -13,7 +13,7 @@ from functools import cache
 from importlib import resources
 from typing import NamedTuple
 
-__all__ = ["SEEDS", "SOURCE", "Published", "published", "span", "table1"]
+__all__ = ["SEEDS", "SOURCE", "Published", "published", "table1"]
 
 SOURCE = "Edwards et al. 2020, arXiv 2002.09505, Table 1"
 SEEDS = 10
@@ -42,12 +42,6 @@ def table1() -> dict[tuple[str, float, str], Published]:
 def published(env_id: str, random_frac: float, algo: str) -> Published | None:
     """What Table 1 has for an environment of any version; None where it has nothing."""
     return table1().get((_family(env_id), round(random_frac, 6), algo))
-
-
-def span(env_id: str) -> float:
-    """The greatest difference between two means that Table 1 has for an environment; 0 where it has none."""
-    means = [number.mean for (env, _, _), number in table1().items() if env == _family(env_id)]
-    return max(means) - min(means) if means else 0.0
 
 
 def _family(env_id: str) -> str:
