@@ -1,0 +1,51 @@
+"""What would π_o's row of Table 1 read, had each of its numbers been the best of several evaluations?
+
+    python benchmarks/best_of.py STUDY
+
+For every environment and fraction of random actions: the mean return in a study's data, the standard deviation over
+episodes, and mean ± standard deviation (over 1,000 draws) of the best of K means of ten episodes drawn from the data,
+beside the published number.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from lfo.datasets import load
+from lfo.published import published
+from lfo.study import load_study
+
+EVALUATIONS = (1, 10, 30, 100)
+
+
+def episode_returns(study: Path, env: str, random_frac: float) -> np.ndarray:
+    """The returns of all whole episodes in the data sets of a cell."""
+    paths = sorted((study / "data").glob(f"{env}-{round(100 * random_frac)}-*.h5"))
+    return np.concatenate([load(path).episode_returns()[:-1] for path in paths])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("study", type=Path, help="folder of a study whose data have been collected")
+    folder = parser.parse_args().study
+    study = load_study(folder / "study.toml")
+    rng = np.random.default_rng(0)
+    print("| env | random | published | mean, std of an episode |", *(f"best of {k} |" for k in EVALUATIONS))
+    print("| --- " * (4 + len(EVALUATIONS)) + "|")
+    for env in study.envs:
+        for random_frac in study.random_frac:
+            returns = episode_returns(folder, env, random_frac)
+            row = [env, f"{random_frac:.0%}", "–", f"{returns.mean():.2f}, {returns.std():.2f}"]
+            if number := published(env, random_frac, "pi_o"):
+                row[2] = f"{number.mean} ± {number.std}"
+            for k in EVALUATIONS:
+                best = rng.choice(returns, (1000, k, 10)).mean(axis=2).max(axis=1)
+                row.append(f"{best.mean():.1f} ± {best.std():.1f}")
+            print("|", " | ".join(row), "|")
+
+
+if __name__ == "__main__":
+    main()
