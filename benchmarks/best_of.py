@@ -10,6 +10,7 @@ beside the published number.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,10 +28,15 @@ def episode_returns(study: Path, env: str, random_frac: float) -> np.ndarray:
     return np.concatenate([load(path).episode_returns()[:-1] for path in paths])
 
 
-def main() -> None:
+def best_of(returns: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """1,000 draws of the best of ``count`` means of ten returns each."""
+    return rng.choice(returns, (1000, count, 10)).mean(axis=2).max(axis=1)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("study", type=Path, help="folder of a study whose data have been collected")
-    folder = parser.parse_args().study
+    folder = parser.parse_args(arguments).study
     study = load_study(folder / "study.toml")
     rng = np.random.default_rng(0)
     print("| env | random | published | mean, std of an episode |", *(f"best of {k} |" for k in EVALUATIONS))
@@ -42,7 +48,7 @@ def main() -> None:
             if number := published(env, random_frac, "pi_o"):
                 row[2] = f"{number.mean} ± {number.std}"
             for k in EVALUATIONS:
-                best = rng.choice(returns, (1000, k, 10)).mean(axis=2).max(axis=1)
+                best = best_of(returns, k, rng)
                 row.append(f"{best.mean():.1f} ± {best.std():.1f}")
             print("|", " | ".join(row), "|")
 

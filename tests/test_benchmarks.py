@@ -7,7 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import bench
+import best_of
 import gpu
+import numpy as np
 import pytest
 import torch
 from acting import step_bare
@@ -19,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from updates import make_data
 
 from lfo import BCOConfig, D3GConfig, InverseConfig
-from lfo.datasets import load
+from lfo.datasets import load, save
 from lfo.datasets.collect import collect
 from lfo.datasets.envs import make_env
 from lfo.trainer import Member, build
@@ -175,3 +177,30 @@ def test_the_command_measures_in_a_process_of_its_own(capsys: pytest.CaptureFixt
     assert {row["reach"] for row in rows} == {6, 30}
     with pytest.raises(SystemExit):
         bench.main(["--write", "--quick"])
+
+
+def test_the_best_of_several_means_by_hand() -> None:
+    """Of one mean of ten the mean is the returns' own; of many the best is near the greatest return there is."""
+    rng = np.random.default_rng(0)
+    returns = np.array([0.0, 1.0, 1.0, 1.0])
+    once, often = best_of.best_of(returns, 1, rng), best_of.best_of(returns, 100, rng)
+    assert once.mean() == pytest.approx(0.75, abs=0.02)
+    assert once.std() == pytest.approx((0.75 * 0.25 / 10) ** 0.5, abs=0.02)
+    assert often.mean() > 0.99  # each of the 100 means is 1 with probability 0.75¹⁰ = 0.056
+
+
+def test_the_best_of_a_studys_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "study.toml").write_text('envs = ["InvertedPendulum-v5"]\nrandom_frac = [1.0]\n')
+    path = tmp_path / "data" / "InvertedPendulum-v5-100-0.h5"
+    data, _ = collect("InvertedPendulum-v5", random_frac=1.0, steps=200)
+    save(data, path)
+    best_of.main([str(tmp_path)])
+    cells = [cell.strip() for cell in capsys.readouterr().out.splitlines()[-1].split("|")]
+    returns = data.episode_returns()[:-1]
+    assert cells[1:5] == [
+        "InvertedPendulum-v5",
+        "100%",
+        "8.6 ± 0.3",
+        f"{returns.mean():.2f}, {returns.std():.2f}",
+    ]
