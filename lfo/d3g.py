@@ -211,7 +211,13 @@ class D3G(Learner):
         return self._forward_model(states, self.value(critic, states, deltas), baseline)
 
     def update(self, batch: Batch) -> dict[str, Tensor]:
-        """One gradient step of every member (ALGORITHM box of the paper); metrics are [M], on the device."""
+        """One gradient step of every member (ALGORITHM box of the paper); metrics are [M], on the device.
+
+        ``critic_loss``: Σ_i of the mean squared error of Q_θi. ``q_data``, ``q_predicted``: the mean Q_θ1 of the
+        minibatch's (s, s') and of (s, C(s, τ(s))). ``model_loss``, ``cycle_error``: the mean square of f(s, q) − s'
+        and of τ(s) − C(s, τ(s)), in units of the variance of s' − s, or in raw ones without ``standardise``.
+        ``q_predicted`` and ``cycle_error`` are those of τ's last step.
+        """
         states, deltas, rewards, continues, next_states = batch
         config = self.config
 
