@@ -17,15 +17,9 @@ import numpy as np
 
 from lfo.datasets import load
 from lfo.published import published
-from lfo.study import load_study
+from lfo.study import data_names, load_study
 
 EVALUATIONS = (1, 10, 30, 100)
-
-
-def episode_returns(study: Path, env: str, random_frac: float) -> np.ndarray:
-    """The returns of all whole episodes in the data sets of a cell."""
-    paths = sorted((study / "data").glob(f"{env}-{round(100 * random_frac)}-*.h5"))
-    return np.concatenate([load(path).episode_returns()[:-1] for path in paths])
 
 
 def best_of(returns: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -43,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print("| --- " * (4 + len(EVALUATIONS)) + "|")
     for env in study.envs:
         for random_frac in study.random_frac:
-            returns = episode_returns(folder, env, random_frac)
+            sets = [load(folder / name) for name in data_names(env, random_frac, study)]
+            returns = np.concatenate([data.episode_returns()[:-1] for data in sets])  # the last may be cut short
             row = [env, f"{random_frac:.0%}", "–", f"{returns.mean():.2f}, {returns.std():.2f}"]
             if number := published(env, random_frac, "pi_o"):
                 row[2] = f"{number.mean} ± {number.std}"
