@@ -38,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for env in study.envs:
         for random_frac in study.random_frac:
             sets = [load(folder / name) for name in data_names(env, random_frac, study)]
-            returns = np.concatenate([data.episode_returns()[:-1] for data in sets])  # the last may be cut short
+            # The last episode may be cut short
+            returns = np.concatenate([data.episode_returns()[:-1] for data in sets])
             row = [env, f"{random_frac:.0%}", "–", f"{returns.mean():.2f}, {returns.std():.2f}"]
             if number := published(env, random_frac, "pi_o"):
                 row[2] = f"{number.mean} ± {number.std}"

@@ -191,7 +191,9 @@ def test_the_best_of_several_means_by_hand() -> None:
 
 def test_the_best_of_a_studys_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "data").mkdir()
-    (tmp_path / "study.toml").write_text('envs = ["InvertedPendulum-v5"]\nrandom_frac = [1.0]\ndatasets = 1\n')
+    (tmp_path / "study.toml").write_text(
+        'envs = ["InvertedPendulum-v5"]\nrandom_frac = [1.0]\ndatasets = 1\n'
+    )
     path = tmp_path / "data" / "InvertedPendulum-v5-100-0.h5"
     data, _ = collect("InvertedPendulum-v5", random_frac=1.0, steps=200)
     save(data, path)
