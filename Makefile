@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # The package is installed, not linked: the tests and the type checker see what a user gets.
-SOURCES := $(shell find lfo datasets cli -type f -not -name '*.pyc') pyproject.toml constraints.txt
+SOURCES := $(shell find lfo datasets cli -type f -not -name '*.pyc') pyproject.toml setup.py constraints.txt
 
 .PHONY: demo test lint bench clean
 

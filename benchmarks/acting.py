@@ -13,12 +13,13 @@ from timing import interleaved, ratio
 from updates import make_data
 
 from lfo import D3GConfig, InverseConfig
+from lfo.acting.evaluation import evaluate_policy
+from lfo.acting.rounds import act, make_inverse
 from lfo.datasets import Transitions
 from lfo.datasets.collect import available_cores, collect
-from lfo.datasets.envs import Env, action_bounds, make_env, make_envs, observation_length
-from lfo.evaluation import evaluate_policy
-from lfo.interaction import act, make_inverse
-from lfo.trainer import Member, build
+from lfo.envs.make import Env, action_bounds, make_env, make_envs, observation_length
+from lfo.runs.record import Member
+from lfo.training.loop import build
 
 __all__ = ["collecting", "evaluation"]
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from lfo.datasets import load
-from lfo.published import published
-from lfo.study import data_names, load_study
+from lfo.reporting.published import published
+from lfo.study.spec import data_names, load_study
 
 EVALUATIONS = (1, 10, 30, 100)
 

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from lfo import RunFolder, load_agent
-from lfo.datasets.envs import make_env
+from lfo.envs.make import make_env
 
 ENV = "InvertedPendulum-v5"
 Chooser = Callable[[np.ndarray, np.ndarray], int]

@@ -16,7 +16,9 @@ from timing import interleaved, ratio, spread
 from updates import make_data
 
 from lfo import D3GConfig
-from lfo.trainer import Divergence, Member, build, run_steps
+from lfo.runs.record import Member
+from lfo.training.divergence import Divergence
+from lfo.training.loop import build, run_steps
 
 __all__ = ["gpu", "measure"]
 

@@ -21,8 +21,8 @@ import torch
 from stable_baselines3 import TD3
 from stable_baselines3.common.noise import NormalActionNoise
 
+from lfo.acting.evaluation import Evaluation, evaluate_policy
 from lfo.datasets.policies import MLPPolicy, from_sb3
-from lfo.evaluation import Evaluation, evaluate_policy
 
 EVERY, EPISODES = 10_000, 100
 SELECTION_SEED, REPORT_SEED = 1, 2

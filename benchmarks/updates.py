@@ -15,11 +15,13 @@ from rows import Effort, Row
 from timing import interleaved, ratio
 
 from lfo import BCOConfig, D3GConfig, InverseConfig
+from lfo.acting.rounds import fit_inverse, make_inverse
+from lfo.algorithms.inverse import Inverse
 from lfo.datasets import Transitions
-from lfo.interaction import fit_inverse, make_inverse
-from lfo.inverse import Inverse
-from lfo.trainer import Divergence, Member, build, run_steps
-from lfo.units import Table
+from lfo.runs.record import Member
+from lfo.training.divergence import Divergence
+from lfo.training.loop import build, run_steps
+from lfo.training.sources import Table
 
 __all__ = ["bf16", "d3g", "imitation", "make_data", "profile"]
 

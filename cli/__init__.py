@@ -13,7 +13,7 @@ import sys
 
 import click
 
-from lfo.datasets.errors import LfoError
+from lfo.errors import LfoError
 
 __all__ = ["COMMANDS", "main"]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from lfo.datasets.errors import LfoError
+from lfo.errors import LfoError
 
 __all__ = [
     "DEVICE",

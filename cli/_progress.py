@@ -11,7 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from lfo.cli._common import duration, note
-from lfo.trainer import Progress
+from lfo.training.progress import Progress
 
 __all__ = ["Bars", "bars", "duration"]
 
@@ -28,12 +28,18 @@ class Bars(Progress):
         """Since it was made."""
         return time.monotonic() - self.started
 
-    def start(self, what: str, total: int, done: int = 0) -> None:
+    def start(self, stage: str, total: int, done: int = 0, *, round: int = 0) -> None:
         """Put up the bar of the next stage."""
         self.close()
-        unit = "episode" if what == "evaluate" else "step"
+        unit = "episode" if stage == "evaluate" else "step"
         self._bar = tqdm(
-            desc=what, total=total, initial=done, unit=unit, leave=False, disable=None, dynamic_ncols=True
+            desc=f"round {round}: {stage}" if round else stage,
+            total=total,
+            initial=done,
+            unit=unit,
+            leave=False,
+            disable=None,
+            dynamic_ncols=True,
         )
 
     def step(self, count: int = 1) -> None:

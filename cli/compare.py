@@ -33,8 +33,8 @@ def command(runs: tuple[Path, ...], output: Path | None, as_json: bool, overwrit
     d3g-lfo compare run bco
     d3g-lfo compare run bco -o report
     """
-    from lfo import report
-    from lfo.run import RunFolder
+    from lfo.reporting import comparison as report
+    from lfo.runs.folder import RunFolder
 
     if output is not None:
         report.check_free(output, overwrite=overwrite)

@@ -82,10 +82,10 @@ def command(output: Path, seed: int, overwrite: bool) -> None:
     # Before torch is imported: networks this small lose more by waiting for a second thread than it brings.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-    from lfo import report
     from lfo.cli import cli
     from lfo.datasets import LfoError, check_output
-    from lfo.run import RunFolder
+    from lfo.reporting import comparison as report
+    from lfo.runs.folder import RunFolder
 
     if output.is_file():
         raise LfoError(f"{output}: expected a folder, found a file; choose another -o")

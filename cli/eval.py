@@ -13,9 +13,9 @@ from lfo.cli._common import DEVICE, note, resumable
 from lfo.cli.interact import demonstrations, environment, require_trained, round_lines
 
 if TYPE_CHECKING:
-    from lfo.algorithms import Agent
-    from lfo.evaluation import Evaluation
-    from lfo.run import RunFolder
+    from lfo.acting.evaluation import Evaluation
+    from lfo.algorithms.registry import Agent
+    from lfo.runs.folder import RunFolder
 
 
 @click.command()
@@ -60,11 +60,11 @@ def command(
     d3g-lfo eval run --episodes 100 --json
     d3g-lfo eval run --video pendulum.mp4
     """
-    from lfo.agents import load_agent
+    from lfo.acting.rounds import evaluate
     from lfo.cli._progress import bars
     from lfo.datasets import check_output
-    from lfo.interaction import evaluate
-    from lfo.run import RunFolder
+    from lfo.runs.folder import RunFolder
+    from lfo.runs.loading import load_agent
 
     out = RunFolder(run)
     if video is not None:
@@ -84,9 +84,9 @@ def command(
 
 
 def _first_round(out: RunFolder, agent: Agent, env: str) -> None:
+    from lfo.acting.rounds import learn_inverse
+    from lfo.algorithms.inverse import InverseConfig
     from lfo.cli._progress import bars
-    from lfo.interaction import learn_inverse
-    from lfo.inverse import InverseConfig
 
     config = InverseConfig(rounds=1)
     note(
@@ -107,8 +107,8 @@ def _first_round(out: RunFolder, agent: Agent, env: str) -> None:
 
 
 def _film(agent: Agent, env: str, path: Path, seed: int, overwrite: bool) -> None:
-    from lfo.interaction import act, require_fit
-    from lfo.video import record_video
+    from lfo.acting.rounds import act, require_fit
+    from lfo.acting.video import record_video
 
     require_fit(agent, env)
     members = len(agent.seeds)

@@ -12,7 +12,7 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from lfo.datasets.errors import LfoError
+from lfo.errors import LfoError
 from lfo.tabular.experiments import EPISODES, EXPERIMENTS, run_experiments
 
 

@@ -10,11 +10,11 @@ import click
 from lfo.cli._common import DEVICE, note, parse_settings, resumable
 
 if TYPE_CHECKING:
-    from lfo.algorithms import Agent
-    from lfo.interaction import Round
-    from lfo.inverse import InverseConfig
-    from lfo.run import RunFolder
-    from lfo.units import Table
+    from lfo.acting.rounds import Round
+    from lfo.algorithms.inverse import InverseConfig
+    from lfo.algorithms.registry import Agent
+    from lfo.runs.folder import RunFolder
+    from lfo.training.sources import Table
 
 
 @click.command()
@@ -61,11 +61,11 @@ def command(
     """
     if resume and overwrite:
         raise click.UsageError("--resume and --overwrite exclude each other.")
-    from lfo.agents import load_agent
+    from lfo.acting.rounds import learn_inverse
     from lfo.cli._progress import bars, duration
     from lfo.datasets import LfoError
-    from lfo.interaction import learn_inverse
-    from lfo.run import RunFolder
+    from lfo.runs.folder import RunFolder
+    from lfo.runs.loading import load_agent
 
     out = RunFolder(run)
     agent = load_agent(out, device)
@@ -105,7 +105,7 @@ def command(
 
 
 def _config(out: RunFolder, changes: dict[str, Any], resume: bool) -> InverseConfig:
-    from lfo.inverse import InverseConfig
+    from lfo.algorithms.inverse import InverseConfig
     from lfo.settings import configure
 
     kept = out.info().get("interact", {}).get("config", {}) if resume else {}
@@ -148,7 +148,7 @@ def environment(out: RunFolder, env: str | None) -> str:
 
 def demonstrations(out: RunFolder, agent: Agent) -> Table | None:
     """The run's data for an algorithm that imitates it; the others do without."""
-    from lfo.agents import load_demonstrations
+    from lfo.training.sources import load_demonstrations
 
     return None if agent.learns_offline else load_demonstrations(out, agent)
 

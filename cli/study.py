@@ -13,7 +13,7 @@ import click
 from lfo.cli._common import DEVICE, duration, parse_seeds, parse_settings, resumable
 
 if TYPE_CHECKING:
-    from lfo.study import Overview, Row, Study
+    from lfo.study.spec import Overview, Row, Study
 
 _COUNT = click.IntRange(1)
 _BAR = 10
@@ -94,8 +94,8 @@ def command(
         return
     given = {name: value for name, value in options.items() if value is not None and value is not False}
     study = _study(what, output, {**given, **_parts(settings)})
-    from lfo.datasets.errors import LfoError
-    from lfo.study_run import run
+    from lfo.errors import LfoError
+    from lfo.study.scheduler import run
 
     live = _Live()
     with resumable(f"d3g-lfo study {shlex.quote(str(folder))}"):
@@ -115,12 +115,12 @@ def command(
 
 def _look(folder: Path, report: bool) -> None:
     """Show the table of a study, or write its report."""
-    from lfo.study import overview
+    from lfo.study.spec import overview
 
     if not report:
         click.echo("\n".join(table(overview(folder))))
         return
-    from lfo.study_report import write_report
+    from lfo.study.report import write_report
 
     overview(folder)
     for path in write_report(folder):
@@ -140,8 +140,8 @@ def _parts(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def _study(what: str, output: Path | None, options: dict[str, Any]) -> Study:
     """The study asked for: a new one with ``-o``, else the one that is in the folder."""
-    from lfo.datasets.errors import LfoError
-    from lfo.study import load_study, shipped
+    from lfo.errors import LfoError
+    from lfo.study.spec import load_study, shipped
 
     if output is not None:
         path = Path(what) / "study.toml" if Path(what).is_dir() and what not in shipped() else what

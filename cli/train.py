@@ -20,7 +20,7 @@ from lfo.cli._common import (
 )
 
 if TYPE_CHECKING:
-    from lfo.algorithms import Config
+    from lfo.algorithms.registry import Config
     from lfo.datasets import Transitions
 
 _STEPS = 50_000
@@ -94,10 +94,12 @@ def command(
         raise click.UsageError("--resume and --overwrite exclude each other.")
     if not datasets and not resume:
         raise click.UsageError("Missing argument 'DATASET...'.")
-    from lfo.algorithms import ALGORITHMS
+    from lfo.algorithms import registry
     from lfo.cli._progress import bars, duration
-    from lfo.run import RunFolder
-    from lfo.trainer import Member, pick_device, train
+    from lfo.runs.folder import RunFolder
+    from lfo.runs.hardware import pick_device
+    from lfo.runs.record import Member
+    from lfo.training.loop import train
 
     pick_device(device)
     out = RunFolder(output)
@@ -133,7 +135,7 @@ def command(
             command=command_line(ctx),
             progress=progress,
         )
-    if not ALGORITHMS[algo][0].learns_offline:
+    if not registry.spec(algo).learns_offline:
         note(f"{algo} learns nothing offline: its work is done in `d3g-lfo interact {output}`")
     seeds_shown = seed_ranges([member.seed for member in members])
     click.echo(
@@ -150,10 +152,10 @@ def _config(
     paper: bool,
 ) -> Config:
     """The defaults, the paper's or the resumed run's settings; then the file's; then the options'."""
-    from lfo.algorithms import ALGORITHMS
+    from lfo.algorithms import registry
     from lfo.settings import configure, read_settings
 
-    kind = ALGORITHMS[algo][1]
+    kind = registry.spec(algo).config
     config: Config = configure(kind.paper() if paper else kind(), {} if paper else kept, where="run.json")
     if config_file is not None:
         config = configure(config, read_settings(config_file), where=config_file)
@@ -162,8 +164,8 @@ def _config(
 
 def _load(datasets: Sequence[str], out: Any) -> list[Transitions]:
     """The data sets named, or those of the run to resume."""
-    from lfo.agents import load_data
     from lfo.datasets import LfoError, load
+    from lfo.runs.loading import load_data
 
     data = [load(name) for name in datasets] if datasets else load_data(out)
     for one in data:

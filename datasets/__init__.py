@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lfo.datasets.d4rl import normalized_return as normalized_return
     from lfo.datasets.d4rl import reference_scores as reference_scores
-    from lfo.datasets.errors import LfoError as LfoError
     from lfo.datasets.readers import READERS as READERS
     from lfo.datasets.readers import load as load
     from lfo.datasets.readers import load_with_actions as load_with_actions
@@ -22,21 +21,22 @@ if TYPE_CHECKING:
     from lfo.datasets.writer import check_output as check_output
     from lfo.datasets.writer import export_minari as export_minari
     from lfo.datasets.writer import save as save
+    from lfo.errors import LfoError as LfoError
 
 _WHERE = {
-    "READERS": "readers",
-    "LfoError": "errors",
-    "Metadata": "transitions",
-    "Transitions": "transitions",
-    "check_output": "writer",
-    "export_minari": "writer",
-    "file_sha256": "transitions",
-    "load": "readers",
-    "load_with_actions": "readers",
-    "normalized_return": "d4rl",
-    "reference_scores": "d4rl",
-    "save": "writer",
-    "summarize": "summary",
+    "READERS": "lfo.datasets.readers",
+    "LfoError": "lfo.errors",
+    "Metadata": "lfo.datasets.transitions",
+    "Transitions": "lfo.datasets.transitions",
+    "check_output": "lfo.datasets.writer",
+    "export_minari": "lfo.datasets.writer",
+    "file_sha256": "lfo.datasets.transitions",
+    "load": "lfo.datasets.readers",
+    "load_with_actions": "lfo.datasets.readers",
+    "normalized_return": "lfo.datasets.d4rl",
+    "reference_scores": "lfo.datasets.d4rl",
+    "save": "lfo.datasets.writer",
+    "summarize": "lfo.datasets.summary",
 }
 
 __all__ = [
@@ -60,7 +60,7 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first used (PEP 562)."""
     if name not in _WHERE:
         raise AttributeError(f"module 'lfo.datasets' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"lfo.datasets.{_WHERE[name]}"), name)
+    value = getattr(importlib.import_module(_WHERE[name]), name)
     globals()[name] = value
     return value
 

@@ -15,10 +15,10 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from lfo.datasets.envs import Env, action_bounds, make_env, make_envs, observation_length
-from lfo.datasets.errors import LfoError
 from lfo.datasets.policies import MLPPolicy, Policy, RandomPolicy, load_policy
 from lfo.datasets.transitions import Metadata, Transitions
+from lfo.envs.make import Env, action_bounds, make_env, make_envs, observation_length
+from lfo.errors import LfoError
 
 __all__ = ["available_cores", "collect"]
 

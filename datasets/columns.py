@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lfo.datasets import suspicions
-from lfo.datasets.errors import LfoError, data_error
 from lfo.datasets.transitions import Metadata, Transitions, first_non_finite
+from lfo.errors import LfoError, data_error
 
 __all__ = ["COLUMNS", "Columns", "read_columns", "refuse_if_larger_than_memory", "to_transitions"]
 

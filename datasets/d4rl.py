@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lfo.datasets import hdf5
 from lfo.datasets.columns import Columns
-from lfo.datasets.errors import LfoError, data_error
+from lfo.errors import LfoError, data_error
 
 __all__ = ["FILES", "REF_SCORES", "name_of", "normalized_return", "read", "reference_scores"]
 

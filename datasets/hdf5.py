@@ -18,8 +18,8 @@ import h5py
 import numpy as np
 
 from lfo.datasets.columns import COLUMNS, Columns, read_columns
-from lfo.datasets.errors import LfoError, data_error
 from lfo.datasets.transitions import Metadata
+from lfo.errors import LfoError, data_error
 
 __all__ = ["SCHEMA_VERSION", "SIGNATURE", "plain_dataset", "read", "refuse_unreadable"]
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from lfo.datasets.columns import Columns, read_columns, refuse_if_larger_than_memory
-from lfo.datasets.errors import LfoError, data_error
 from lfo.datasets.hdf5 import plain_dataset, refuse_unreadable
 from lfo.datasets.transitions import Metadata
+from lfo.errors import LfoError, data_error
 
 __all__ = ["read"]
 

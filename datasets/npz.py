@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from lfo.datasets.columns import COLUMNS, Columns, read_columns, refuse_if_larger_than_memory
-from lfo.datasets.errors import data_error
 from lfo.datasets.transitions import Metadata
+from lfo.errors import data_error
 
 __all__ = ["SIGNATURE", "read"]
 

@@ -37,8 +37,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from lfo.datasets.envs import Env, action_bounds, require_state_dim
-from lfo.datasets.errors import LfoError, data_error
+from lfo.envs.make import Env, action_bounds, require_state_dim
+from lfo.errors import LfoError, data_error
 
 __all__ = ["MLPPolicy", "Policy", "RandomPolicy", "expert_envs", "from_sb3", "load_policy"]
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from lfo.datasets import d4rl, hdf5, minari_reader, npz
 from lfo.datasets.columns import Columns, to_transitions
-from lfo.datasets.errors import data_error
 from lfo.datasets.transitions import Transitions
+from lfo.errors import data_error
 
 __all__ = ["READERS", "SIGNATURES", "load", "load_with_actions"]
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lfo.datasets.errors import LfoError
+from lfo.errors import LfoError
 
 __all__ = ["Metadata", "Transitions", "file_sha256", "first_non_finite"]
 

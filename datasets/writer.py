@@ -14,9 +14,9 @@ import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lfo.datasets.errors import LfoError, data_error
 from lfo.datasets.hdf5 import SCHEMA_VERSION
 from lfo.datasets.transitions import Transitions, first_non_finite
+from lfo.errors import LfoError, data_error
 
 __all__ = ["check_output", "export_minari", "save"]
 

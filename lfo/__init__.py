@@ -13,39 +13,42 @@ Importing this package imports no torch: names are looked up when they are first
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+_HERE = Path(__file__).parent
+if not (_HERE / "datasets").is_dir():
+    # In a clone `lfo.datasets` and `lfo.cli` lie beside this folder; an installed package has them inside.
+    __path__.append(str(_HERE.parent))
+
 if TYPE_CHECKING:
-    from lfo.agents import load_agent as load_agent
-    from lfo.algorithms import ALGORITHMS as ALGORITHMS
-    from lfo.bco import BCO as BCO
-    from lfo.bco import BCOConfig as BCOConfig
-    from lfo.d3g import D3G as D3G
-    from lfo.d3g import D3GConfig as D3GConfig
-    from lfo.evaluation import Evaluation as Evaluation
-    from lfo.interaction import evaluate as evaluate
-    from lfo.interaction import learn_inverse as learn_inverse
-    from lfo.inverse import InverseConfig as InverseConfig
-    from lfo.run import RunFolder as RunFolder
-    from lfo.trainer import train as train
+    from lfo.acting.evaluation import Evaluation as Evaluation
+    from lfo.acting.rounds import evaluate as evaluate
+    from lfo.acting.rounds import learn_inverse as learn_inverse
+    from lfo.algorithms.bco import BCO as BCO
+    from lfo.algorithms.bco import BCOConfig as BCOConfig
+    from lfo.algorithms.d3g import D3G as D3G
+    from lfo.algorithms.d3g import D3GConfig as D3GConfig
+    from lfo.algorithms.inverse import InverseConfig as InverseConfig
+    from lfo.runs.folder import RunFolder as RunFolder
+    from lfo.runs.loading import load_agent as load_agent
+    from lfo.training.loop import train as train
 
 _WHERE = {
-    "ALGORITHMS": "lfo.algorithms",
-    "BCO": "lfo.bco",
-    "BCOConfig": "lfo.bco",
-    "D3G": "lfo.d3g",
-    "D3GConfig": "lfo.d3g",
-    "Evaluation": "lfo.evaluation",
-    "InverseConfig": "lfo.inverse",
-    "RunFolder": "lfo.run",
-    "evaluate": "lfo.interaction",
-    "learn_inverse": "lfo.interaction",
-    "load_agent": "lfo.agents",
-    "train": "lfo.trainer",
+    "BCO": "lfo.algorithms.bco",
+    "BCOConfig": "lfo.algorithms.bco",
+    "D3G": "lfo.algorithms.d3g",
+    "D3GConfig": "lfo.algorithms.d3g",
+    "Evaluation": "lfo.acting.evaluation",
+    "InverseConfig": "lfo.algorithms.inverse",
+    "RunFolder": "lfo.runs.folder",
+    "evaluate": "lfo.acting.rounds",
+    "learn_inverse": "lfo.acting.rounds",
+    "load_agent": "lfo.runs.loading",
+    "train": "lfo.training.loop",
 }
 
 __all__ = [
-    "ALGORITHMS",
     "BCO",
     "D3G",
     "BCOConfig",

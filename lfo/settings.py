@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-from lfo.datasets.errors import LfoError, data_error
+from lfo.errors import LfoError, data_error
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -73,7 +73,7 @@ def configure(base: ConfigT, values: Mapping[str, Any], *, where: str) -> Config
     """``base`` with some fields changed, each checked.
 
     Args:
-        base: a config dataclass such as :class:`~lfo.d3g.D3GConfig`.
+        base: a config dataclass such as :class:`~lfo.algorithms.d3g.D3GConfig`.
         values: field name to new value; whole numbers are taken where numbers are expected.
         where: what the values come from, for the error.
 

@@ -23,8 +23,9 @@ from updates import make_data
 from lfo import BCOConfig, D3GConfig, InverseConfig
 from lfo.datasets import load, save
 from lfo.datasets.collect import collect
-from lfo.datasets.envs import make_env
-from lfo.trainer import Member, build
+from lfo.envs.make import make_env
+from lfo.runs.record import Member
+from lfo.training.loop import build
 
 
 @pytest.mark.parametrize("name", bench.SUBJECTS)

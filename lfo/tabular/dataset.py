@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from lfo.datasets.errors import LfoError
 from lfo.datasets.transitions import Metadata, Transitions
+from lfo.errors import LfoError
 from lfo.tabular.env import ENV_ID
 from lfo.tabular.grid import CAP, coordinates, make_grid
 

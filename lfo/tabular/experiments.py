@@ -24,7 +24,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lfo.datasets.errors import data_error
+from lfo.errors import data_error
 from lfo.tabular.grid import Grid, coordinates, make_grid, policy_return, policy_value
 
 __all__ = [

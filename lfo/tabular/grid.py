@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lfo.datasets.errors import LfoError
+from lfo.errors import LfoError
 
 __all__ = [
     "CAP",

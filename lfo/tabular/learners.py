@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from lfo.datasets.errors import LfoError
+from lfo.errors import LfoError
 from lfo.tabular import grid as world
 from lfo.tabular.grid import CAP, Grid
 

@@ -1,0 +1,1 @@
+"""The built-in experts, one safetensors file an environment."""

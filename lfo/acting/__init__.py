@@ -1,0 +1,1 @@
+"""Acting in an environment: evaluation, the rounds of the inverse stage, video."""

@@ -1,0 +1,168 @@
+"""Filming a policy without a screen: MuJoCo renders through EGL or OSMesa, ffmpeg writes the mp4."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+
+from lfo.acting.evaluation import starts
+from lfo.datasets.writer import check_output
+from lfo.envs.make import Env, make_env
+from lfo.errors import LfoError, data_error
+
+__all__ = ["headless_backend", "record_video"]
+
+BACKENDS = ("egl", "osmesa")
+"""What MUJOCO_GL may be without a screen, the faster one first."""
+
+_PROBE = """
+import gymnasium
+env = gymnasium.make("InvertedPendulum-v5", render_mode="rgb_array")
+env.reset()
+assert env.render().any()
+print("renders", flush=True)
+"""
+
+
+def headless_backend() -> str:
+    """The value of ``MUJOCO_GL`` that renders here; the one already set is tried alone.
+
+    Each is tried in a process of its own, since a failure can end the process, and a library that was loaded
+    for one stands in the way of the next.
+
+    Raises:
+        LfoError: none renders; names the system packages that bring one.
+    """
+    chosen = os.environ.get("MUJOCO_GL")
+    for backend in (chosen,) if chosen else BACKENDS:
+        try:
+            done = subprocess.run(
+                [sys.executable, "-c", _PROBE],
+                env={**os.environ, "MUJOCO_GL": backend},
+                capture_output=True,
+                text=True,
+                timeout=120,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            continue
+        if "renders" in done.stdout:  # what happens to the process after that does not matter
+            return backend
+    tried = f"MUJOCO_GL={chosen}, which is set, does not work" if chosen else "neither EGL nor OSMesa works"
+    raise LfoError(
+        f"video: rendering needs EGL or OSMesa, {tried} here; install one of them, on Debian or Ubuntu with "
+        "`apt-get install libegl1 libgl1-mesa-dri` or `apt-get install libosmesa6`"
+        + (", or unset MUJOCO_GL" if chosen else "")
+    )
+
+
+def record_video(
+    act: Callable[[np.ndarray], np.ndarray],
+    env_id: str,
+    path: str | Path,
+    *,
+    seed: int = 0,
+    stream: int = 0,
+    episodes: int = 1,
+    fps: int | None = None,
+    overwrite: bool = False,
+) -> list[float]:
+    """Film whole episodes, one after the other, as an mp4; the file appears when it is complete.
+
+    Sets the environment variable ``MUJOCO_GL`` of this process where the environment is one of MuJoCo's.
+
+    Args:
+        act: the action [A] for one observation [S] float32; clipped to the action space.
+        env_id: a Gymnasium id.
+        path: of the file, ending in ``.mp4``.
+        seed, stream: of the starts, see :func:`lfo.acting.evaluation.starts`.
+        episodes: how many.
+        fps: frames a second; by default the environment's own, which is real time.
+        overwrite: replace an existing file.
+
+    Returns:
+        The return of each filmed episode.
+
+    Raises:
+        LfoError: the path is not an mp4, exists or is not writable; the extra ``video`` is missing; the
+            environment is unknown or does not render.
+    """
+    path = Path(path)
+    if path.suffix != ".mp4":
+        raise data_error(path, "output", expected="a name ending in .mp4", found=path.name, remedy="add .mp4")
+    check_output(path, overwrite=overwrite)
+    try:
+        import imageio_ffmpeg
+    except ImportError as error:
+        raise LfoError(
+            "video: writing it needs ffmpeg; install it with `pip install 'd3g-lfo[video]'`"
+        ) from error
+    returns: list[float] = []
+    with closing(_renderable(env_id)) as env, tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        frames = _frames(env, act, starts(seed, stream, episodes), returns)
+        first = next(frames)
+        unfinished = Path(folder) / path.name
+        writer = imageio_ffmpeg.write_frames(
+            str(unfinished),
+            (first.shape[1], first.shape[0]),
+            fps=fps or int(env.metadata.get("render_fps") or 30),
+            ffmpeg_log_level="error",
+            macro_block_size=2,
+        )
+        try:
+            writer.send(None)
+            writer.send(np.ascontiguousarray(first))
+            for frame in frames:
+                writer.send(np.ascontiguousarray(frame))
+        except OSError as error:
+            # What ffmpeg says spans many lines; its last but one is what failed.
+            reason = " ".join(str(error).split())[-200:]
+            raise LfoError(f"video: {path}: ffmpeg failed: {reason}") from error
+        finally:
+            writer.close()
+        os.replace(unfinished, path)
+    return returns
+
+
+def _renderable(env_id: str) -> Env:
+    """The environment with frames as its render mode; for MuJoCo's, with a backend that works."""
+    if os.environ.get("MUJOCO_GL"):
+        headless_backend()  # with one that does not work, MuJoCo does not even import
+    with closing(make_env(env_id)) as env:
+        if "rgb_array" not in env.metadata.get("render_modes", ()):
+            raise LfoError(f"video: environment {env_id} cannot render frames (no render mode 'rgb_array')")
+        if _is_mujoco(env) and not os.environ.get("MUJOCO_GL"):
+            os.environ["MUJOCO_GL"] = headless_backend()
+    return make_env(env_id, render_mode="rgb_array")
+
+
+def _is_mujoco(env: Env) -> bool:
+    from gymnasium.envs.mujoco import MujocoEnv
+
+    return isinstance(env.unwrapped, MujocoEnv)
+
+
+def _frames(
+    env: Env, act: Callable[[np.ndarray], np.ndarray], seeds: np.ndarray, returns: list[float]
+) -> Iterator[np.ndarray]:
+    """The frames [H, W, 3] uint8 of one episode a seed; each episode's return joins ``returns``."""
+    space = env.action_space
+    for seed in seeds:
+        observation, _ = env.reset(seed=int(seed))
+        yield np.asarray(env.render())
+        total, over = 0.0, False
+        while not over:
+            action = np.asarray(act(np.asarray(observation, dtype=np.float32)), dtype=np.float32)
+            clipped = np.clip(action, space.low, space.high)  # type: ignore[attr-defined]
+            observation, reward, terminated, truncated, _ = env.step(clipped)
+            total += float(reward)
+            over = terminated or truncated
+            yield np.asarray(env.render())
+        returns.append(total)

@@ -1,0 +1,1 @@
+"""Environments: making them, their action spaces, stepping them. Never imports torch."""

@@ -1,0 +1,140 @@
+"""Making the environments that data is collected from and policies are measured in."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import warnings
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.spaces import Box
+
+from lfo.errors import LfoError
+
+__all__ = ["Env", "action_bounds", "make_env", "make_envs", "observation_length", "require_state_dim"]
+
+Env = gym.Env[Any, Any]
+
+
+def make_env(env_id: str, **kwargs: Any) -> Env:
+    """Make one environment whose observations and actions are vectors.
+
+    Its time limit is kept; Gymnasium's passive checker, which slows every step, is left out. An id without a
+    version is the newest one: ``env.spec.id`` says which. A ``module:Name-v0`` id imports that module first.
+
+    Args:
+        env_id: a Gymnasium id, such as ``InvertedPendulum-v5``.
+        **kwargs: passed to :func:`gymnasium.make`, such as ``render_mode``.
+
+    Raises:
+        LfoError: the id is unknown, a package the environment needs is missing, observations are not a 1-D
+            ``Box``, or actions are not a 1-D ``Box`` with finite bounds.
+    """
+    name = _import_module_of(env_id)
+    with warnings.catch_warnings():
+        # Which version to run is the caller's choice, and it is recorded: no warning that a newer one exists.
+        warnings.filterwarnings("ignore", message=r".*(out of date|latest versioned environment)")
+        try:
+            env = gym.make(name, disable_env_checker=True, **kwargs)
+        except gym.error.DependencyNotInstalled as error:
+            raise LfoError(f"environment {env_id!r}: a package that it needs is missing: {error}") from error
+        except gym.error.Error as error:
+            raise LfoError(_unknown(env_id)) from error
+        except ImportError as error:
+            raise LfoError(f"environment {env_id!r} cannot be imported: {error}") from error
+        except Exception as error:  # an environment's constructor is anyone's code
+            raise LfoError(
+                f"environment {env_id!r} fails to start: {type(error).__name__}: {error}"
+            ) from error
+    try:
+        _check_spaces(env, env_id)
+    except LfoError:
+        env.close()
+        raise
+    return env
+
+
+def make_envs(env_id: str, number: int) -> list[Env]:
+    """Make ``number`` environments of one id; see :func:`make_env`."""
+    return [make_env(env_id) for _ in range(number)]
+
+
+def observation_length(env: Env) -> int:
+    """The length S of an observation."""
+    assert isinstance(env.observation_space, Box)
+    return int(env.observation_space.shape[0])
+
+
+def action_bounds(env: Env) -> tuple[np.ndarray, np.ndarray]:
+    """The lowest and the highest action, each float32 [A]."""
+    space = env.action_space
+    assert isinstance(space, Box)
+    return space.low.astype(np.float32), space.high.astype(np.float32)
+
+
+def require_state_dim(env: Env, expected: int, *, of: str) -> None:
+    """Check that observations have the length that ``of`` (a policy, a run) was made for.
+
+    Raises:
+        LfoError: naming both lengths.
+    """
+    found = observation_length(env)
+    if found == expected:
+        return
+    env_id = env.spec.id if env.spec else type(env.unwrapped).__name__
+    hint = "use the environment that the data came from"
+    if {found, expected} == {10, 11} and env_id.startswith("Reacher"):
+        hint = "Reacher has 11 observations up to v4 and 10 in v5: use the version that the data came from"
+    raise LfoError(
+        f"environment {env_id}: expected observations of length {expected}, as {of} takes, "
+        f"found {found}; {hint}"
+    )
+
+
+def _import_module_of(env_id: str) -> str:
+    """Import the module of a ``module:Name-v0`` id, which registers it; return the id itself."""
+    module, _, name = env_id.rpartition(":")
+    if module:
+        try:
+            importlib.import_module(module)
+        except (ImportError, ValueError) as error:
+            raise LfoError(
+                f"environment {env_id!r}: module {module!r} cannot be imported: {error}"
+            ) from error
+    return name
+
+
+def _unknown(env_id: str) -> str:
+    known = list(gym.registry)
+    close = difflib.get_close_matches(env_id, known, n=3) or [
+        name for name in known if name.lower().startswith(env_id.lower().partition("-")[0])
+    ]
+    # The newest version first: ids sort so inside a name.
+    suggestion = (
+        f"did you mean {' or '.join(sorted(close, reverse=True)[:3])}?"
+        if close
+        else "`gymnasium.pprint_registry()` lists the known ones"
+    )
+    return f"unknown environment {env_id!r}; {suggestion}"
+
+
+def _check_spaces(env: Env, env_id: str) -> None:
+    observations, actions = env.observation_space, env.action_space
+    if not isinstance(observations, Box) or len(observations.shape) != 1:
+        found = f"{type(observations).__name__} of shape {observations.shape}"
+        raise LfoError(
+            f"environment {env_id}: expected observations that are vectors (a 1-D Box), found {found}; "
+            "images and nested observations are not supported: wrap the environment so that it gives vectors"
+        )
+    if not isinstance(actions, Box):
+        raise LfoError(
+            f"environment {env_id}: expected continuous actions (a Box), found {actions}; "
+            f"{type(actions).__name__} action spaces are not supported yet: use an environment with a Box"
+        )
+    if len(actions.shape) != 1 or not (np.isfinite(actions.low).all() and np.isfinite(actions.high).all()):
+        raise LfoError(
+            f"environment {env_id}: expected actions that are vectors with finite bounds, found {actions}; "
+            "wrap the environment with gymnasium.wrappers.RescaleAction or similar"
+        )

@@ -1,0 +1,1 @@
+"""Networks for M members at once, the units they work in, and the losses as pure functions."""

@@ -1,0 +1,1 @@
+"""Scores, statistics, tables, plots and pages."""

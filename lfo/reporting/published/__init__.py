@@ -1,0 +1,48 @@
+"""Published numbers, to put ours beside: facts from papers, each with its source.
+
+``table1.csv`` is Table 1 of Edwards et al. 2020, *Estimating Q(s,s') with Deep Deterministic Dynamics Gradients*
+(arXiv 2002.09505): the return of the data's own policy π_o, of BCO and of D3G, mean and standard deviation, on
+data with a fraction of random actions. Its environments are gym's -v2. It is over 10 seeds: 602.1 ± 487.4 and
+900.2 ± 299.2 are what six and nine of ten at 1000 and the others at about 3 give.
+"""
+
+from __future__ import annotations
+
+import csv
+from functools import cache
+from importlib import resources
+from typing import NamedTuple
+
+__all__ = ["SEEDS", "SOURCE", "Published", "published", "table1"]
+
+SOURCE = "Edwards et al. 2020, arXiv 2002.09505, Table 1"
+SEEDS = 10
+"""Seeds behind each mean and standard deviation of the table."""
+
+
+class Published(NamedTuple):
+    """A published return."""
+
+    mean: float
+    std: float
+
+
+@cache
+def table1() -> dict[tuple[str, float, str], Published]:
+    """Table 1 by (environment without its version, random_frac, algorithm: ``pi_o``, ``bco`` or ``d3g``)."""
+    text = (resources.files("lfo.reporting.published") / "table1.csv").read_text(encoding="utf-8")
+    return {
+        (_family(row["env"]), float(row["random_frac"]), row["agent"].lower()): Published(
+            float(row["mean"]), float(row["std"])
+        )
+        for row in csv.DictReader(text.splitlines())
+    }
+
+
+def published(env_id: str, random_frac: float, algo: str) -> Published | None:
+    """What Table 1 has for an environment of any version; None where it has nothing."""
+    return table1().get((_family(env_id), round(random_frac, 6), algo))
+
+
+def _family(env_id: str) -> str:
+    return env_id.rpartition("-v")[0] or env_id

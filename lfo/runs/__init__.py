@@ -1,0 +1,1 @@
+"""Run folders: the record, checkpoints, files that appear whole, and loading an agent again."""

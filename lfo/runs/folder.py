@@ -1,0 +1,189 @@
+"""The run folder: what ``train``, ``interact``, ``eval`` and ``compare`` share.
+
+Every file is written whole to a temporary name and renamed, so that a reader, or a run that is resumed after
+``kill -9`` or on a full disk, finds either the old one or the new one. ``checkpoint.pt`` is written last: what
+it says is finished, everything else on disk agrees with or is cut back to.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+
+from lfo.atomic import atomic_file, read_csv, write_csv, write_whole
+from lfo.datasets import LfoError
+
+__all__ = ["CHECKPOINT_FORMAT", "RunFolder"]
+
+CHECKPOINT_FORMAT = 1
+
+
+def _is_temporary(path: Path) -> bool:
+    return path.name.startswith(".") and path.suffix == ".tmp"
+
+
+class RunFolder:
+    """One run on disk; see the module's docstring for its promises.
+
+    Args:
+        path: the folder.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    @property
+    def checkpoint_path(self) -> Path:
+        """Weights and everything an exact resume needs."""
+        return self.path / "checkpoint.pt"
+
+    def check_free(self, *, overwrite: bool) -> None:
+        """Check that a new run may go here; worth doing before long work.
+
+        Raises:
+            LfoError: it exists and ``overwrite`` is off, or holds something that is not a run.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise LfoError(f"{self.path}: expected a folder for the run, found a file; choose another -o")
+        # A run killed in its first instant leaves a temporary file at most: nobody's work.
+        if self.path.is_dir() and any(not _is_temporary(path) for path in self.path.iterdir()):
+            if not overwrite:
+                raise LfoError(
+                    f"{self.path}: exists already; pass --resume to continue it or --overwrite to replace it"
+                )
+            if not (self.path / "run.json").is_file():
+                raise LfoError(
+                    f"{self.path}: --overwrite replaces runs only, and this folder holds no run.json; "
+                    "choose another -o"
+                )
+
+    def create(self, *, overwrite: bool) -> None:
+        """Make the folder, in the place of an old run with ``overwrite``.
+
+        Raises:
+            LfoError: see :meth:`check_free`; or the folder cannot be made.
+        """
+        self.check_free(overwrite=overwrite)
+        try:
+            if self.path.is_dir():
+                shutil.rmtree(self.path)
+            self.path.mkdir(parents=True)
+        except OSError as error:
+            raise LfoError(
+                f"{self.path}: the run's folder cannot be made ({error.strerror}); choose another -o"
+            ) from error
+
+    def write_info(self, info: Mapping[str, Any]) -> None:
+        """Write ``run.json``."""
+        write_whole(self.path / "run.json", json.dumps(info, indent=2) + "\n")
+
+    def info(self) -> dict[str, Any]:
+        """Read ``run.json``.
+
+        Raises:
+            LfoError: there is no run here, or the file is damaged.
+        """
+        path = self.path / "run.json"
+        if not path.is_file():
+            what = "no run.json in it" if self.path.is_dir() else "nothing there"
+            raise LfoError(f"{self.path}: expected a run folder, found {what}; make one with `d3g-lfo train`")
+        try:
+            info = json.loads(path.read_text())
+        except (ValueError, UnicodeDecodeError) as error:
+            raise LfoError(
+                f"{path}: expected JSON, found something else ({error}); train the run again"
+            ) from error
+        if not isinstance(info, dict) or "members" not in info or "algo" not in info:
+            raise LfoError(f"{path}: expected the record of a run, found other JSON; train the run again")
+        return info
+
+    def save_checkpoint(self, state: Mapping[str, Any]) -> None:
+        """Write ``checkpoint.pt``.
+
+        Raises:
+            LfoError: it cannot be written (a full disk, say); the one before it is kept.
+        """
+        try:
+            with atomic_file(self.checkpoint_path) as file:
+                torch.save({"format": CHECKPOINT_FORMAT, **state}, file)
+        except (OSError, RuntimeError) as error:
+            kept = "the checkpoint before it is kept" if self.checkpoint_path.exists() else "nothing is kept"
+            reason = (error.strerror if isinstance(error, OSError) else None) or str(error).splitlines()[0]
+            raise LfoError(
+                f"{self.checkpoint_path}: cannot be written ({reason}); {kept}, make room and pass --resume"
+            ) from error
+
+    def load_checkpoint(self, device: torch.device | str = "cpu") -> dict[str, Any]:
+        """Read ``checkpoint.pt``; only tensors and plain values are accepted, nothing is unpickled.
+
+        Raises:
+            LfoError: there is none, it is truncated, or another version wrote it.
+        """
+        path = self.checkpoint_path
+        if not path.is_file():
+            raise LfoError(f"{path}: no checkpoint yet; run `d3g-lfo train` to its end or pass it --resume")
+        try:
+            state = torch.load(path, map_location=device, weights_only=True)
+        except (
+            pickle.UnpicklingError,
+            RuntimeError,
+            EOFError,
+            OSError,
+            zipfile.BadZipFile,
+            KeyError,
+        ) as error:
+            raise LfoError(
+                f"{path}: expected a checkpoint of this project, found a damaged or foreign file; train the run again"
+            ) from error
+        found = state.get("format") if isinstance(state, dict) else None
+        if found != CHECKPOINT_FORMAT:
+            raise LfoError(
+                f"{path}: expected checkpoint format {CHECKPOINT_FORMAT}, found {found}; "
+                "use the version of d3g-lfo named in run.json, or train the run again"
+            )
+        return dict(state)
+
+    def write_rows(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write a CSV file of ``rows``, which share their keys."""
+        write_csv(self.path / name, rows)
+
+    def rows(self, name: str) -> list[dict[str, str]]:
+        """Read a CSV file of this folder; a missing one has no rows."""
+        return read_csv(self.path / name)
+
+    def interactions_spent(self) -> int:
+        """Environment steps of each member in the rounds finished so far."""
+        return max((int(row["interactions"]) for row in self.rows("evaluations.csv")), default=0)
+
+    def write_interactions(self, arrays: Mapping[str, np.ndarray], attributes: Mapping[str, Any]) -> None:
+        """Write ``interactions.h5``: arrays [M, n, ·] and what they cost."""
+        with atomic_file(self.path / "interactions.h5") as raw, h5py.File(raw, "w") as file:
+            for name, array in arrays.items():
+                file.create_dataset(name, data=array)
+            file.attrs.update(attributes)
+
+    def interactions(self) -> dict[str, np.ndarray]:
+        """Read ``interactions.h5``; without one, nothing.
+
+        Raises:
+            LfoError: the file is damaged.
+        """
+        path = self.path / "interactions.h5"
+        if not path.is_file():
+            return {}
+        try:
+            with h5py.File(path, "r") as file:
+                return {name: file[name][()] for name in file}
+        except OSError as error:
+            raise LfoError(
+                f"{path}: expected HDF5, found a damaged file; run interact with --overwrite"
+            ) from error

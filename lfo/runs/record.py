@@ -1,0 +1,98 @@
+"""``run.json``: what a run learned from, with which settings, on which machine."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from lfo.algorithms.registry import Config
+from lfo.datasets import LfoError, Transitions
+from lfo.runs.folder import RunFolder
+from lfo.runs.hardware import machine
+
+__all__ = ["Member", "check_same_run", "describe"]
+
+
+@dataclass(frozen=True)
+class Member:
+    """One member of a run: its seed and which of the run's data sets it learns from."""
+
+    seed: int
+    dataset: int = 0
+
+
+def describe(
+    algo: str,
+    config: Config,
+    datasets: Sequence[Transitions],
+    members: Sequence[Member],
+    steps: int,
+    command: str | None,
+    device: torch.device,
+) -> dict[str, Any]:
+    """What ``run.json`` says: everything needed to run it again, and to know what it was run on."""
+    packages = ["d3g-lfo", "torch", "numpy", "gymnasium", "mujoco", "h5py"]
+    return {
+        "algo": algo,
+        "env": next((data.metadata.env_id for data in datasets if data.metadata.env_id), None),
+        "state_dim": datasets[0].state_dim,
+        "steps": steps,
+        "config": asdict(config),
+        "members": [asdict(member) for member in members],
+        "datasets": [_describe_data(data) for data in datasets],
+        "command": command,
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+        "machine": machine(device),
+    }
+
+
+def _describe_data(data: Transitions) -> dict[str, Any]:
+    returns = data.episode_returns()
+    path = data.metadata.path
+    return {
+        "source": str(data.metadata.source),
+        "path": None if path is None else str(path.resolve()),
+        "sha256": data.metadata.sha256,
+        "env": data.metadata.env_id,
+        "random_frac": data.metadata.random_frac,
+        "policy": data.metadata.policy,
+        "transitions": len(data),
+        "episodes": data.num_episodes,
+        "return_mean": float(returns.mean()),
+        "return_std": float(returns.std()),
+    }
+
+
+def check_same_run(out: RunFolder, info: Mapping[str, Any]) -> None:
+    """Refuse to resume a run as another one.
+
+    Raises:
+        LfoError: algorithm, settings, members or data differ from those in ``run.json``.
+    """
+    found = out.info()
+    for key in ("algo", "config", "members"):
+        if found[key] != info[key]:
+            raise LfoError(
+                f"{out.path}: --resume: {key}: expected {_difference(found[key], info[key])} as the run was "
+                "started; start it as before, or train into another folder"
+            )
+    for number, (old, new) in enumerate(zip(found["datasets"], info["datasets"], strict=False)):
+        if old["sha256"] != new["sha256"] or old["transitions"] != new["transitions"]:
+            raise LfoError(
+                f"{out.path}: --resume: data set {number}: expected the file the run was started on "
+                f"({old['source']}, SHA-256 {str(old['sha256'])[:12]}…), found {new['source']} "
+                f"({str(new['sha256'])[:12]}…); pass the first, or train into another folder"
+            )
+
+
+def _difference(old: Any, new: Any) -> str:
+    """What two settings differ in, in words."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        changed = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+        return ", ".join(f"{key} {old.get(key)} (found {new.get(key)})" for key in changed)
+    return f"{old} (found {new})"

@@ -1,0 +1,1 @@
+"""Studies: whole tables of runs, resumable."""

@@ -1,0 +1,104 @@
+"""One task of a study, in a process of its own: a data set, a cell, or the experts' returns.
+
+:mod:`lfo.study.scheduler` starts it as ``main`` with three words: the study's folder, the device, and the path, in
+that folder, of what to make. It stops at the end of its standard input, which its parent holds open: when the
+parent closes it, or has gone. Whatever is finished is on disk by then, as after Ctrl-C in ``d3g-lfo train``.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import traceback
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lfo.acting.evaluation import evaluate_policy
+from lfo.atomic import write_csv
+from lfo.datasets import LfoError, save
+from lfo.datasets.collect import collect
+from lfo.datasets.policies import load_policy
+from lfo.envs.make import make_env
+from lfo.study.spec import Study, cells, data_names, load_study, locked
+
+__all__ = ["STOPPED", "collect_data", "main", "measure_experts"]
+
+STOPPED = 130
+"""Exit code of a worker that was told to stop."""
+EXPERT_SEED = 2_000_000
+"""Of the starts of the experts' episodes."""
+EXPERT_EPISODES = 100
+
+
+def main() -> None:
+    """Do the task named by the command line: FOLDER DEVICE TASK. Exits 0, 1 or :data:`STOPPED`."""
+    folder, device, task = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+    signal.signal(signal.SIGTERM, _interrupt)
+    threading.Thread(target=_stop_at_end_of_input, daemon=True).start()
+    try:
+        _do(load_study(folder / "study.toml"), folder, device, task)
+    except KeyboardInterrupt:
+        sys.exit(STOPPED)
+    except LfoError as error:
+        sys.exit(f"Error: {error}")
+    except Exception as error:
+        traceback.print_exc()
+        sys.exit(f"Error: {type(error).__name__}: {' '.join(str(error).split())}")
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def _stop_at_end_of_input() -> None:
+    while os.read(0, 1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _do(study: Study, folder: Path, device: str, task: str) -> None:
+    if task == "experts.csv":
+        measure_experts(study, folder)
+        return
+    for env in study.envs:
+        for fraction in study.random_frac:
+            for k, name in enumerate(data_names(env, fraction, study)):
+                if task == name:
+                    collect_data(study, env, fraction, k, folder / name)
+                    return
+    cell = next(cell for cell in cells(study) if cell.path == task)
+    with locked(folder / task / ".lock", wait=True):
+        from lfo.study.cell import work_on
+
+        work_on(study, cell, folder, device)
+
+
+def collect_data(study: Study, env: str, random_frac: float, k: int, path: Path) -> None:
+    """Record data set ``k`` of an environment and fraction; every k and fraction has a seed of its own."""
+    seed = 10_000 * (k + 1) + round(1_000 * random_frac)
+    data, _ = collect(env, random_frac=random_frac, steps=study.transitions, seed=seed)
+    save(data, path, overwrite=True)
+
+
+def measure_experts(study: Study, folder: Path) -> None:
+    """Write ``experts.csv``: each environment's expert over 100 whole episodes without a random action."""
+    rows = []
+    for env_id in study.envs:
+        env = make_env(env_id)
+        try:
+            policy = load_policy("expert", env)
+        finally:
+            env.close()
+        generator = np.random.default_rng(0)
+
+        def act(observations: np.ndarray, policy: Any = policy, rng: Any = generator) -> np.ndarray:
+            return np.asarray(policy.act(observations[0], rng))[None]
+
+        found = evaluate_policy(act, env_id, episodes=EXPERT_EPISODES, seed=EXPERT_SEED)
+        measured = {"return_mean": found.mean, "return_std": found.std}
+        rows.append({"env": env_id, "policy": policy.name, "episodes": EXPERT_EPISODES, **measured})
+    write_csv(folder / "experts.csv", rows)

@@ -1,0 +1,1 @@
+"""Offline training: batch sources, the loop, divergence, metrics, CUDA graphs."""

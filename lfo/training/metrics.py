@@ -1,0 +1,48 @@
+"""``metrics.csv`` and TensorBoard."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lfo.algorithms.registry import Agent
+from lfo.runs.folder import RunFolder
+
+__all__ = ["MetricsLog"]
+
+
+class MetricsLog:
+    """``metrics.csv``, a row a log step and member; and TensorBoard where that is installed."""
+
+    def __init__(self, agent: Agent, out: RunFolder | None, *, resumed_at: int) -> None:
+        self.agent, self.out = agent, out
+        self.rows: list[Mapping[str, Any]] = []
+        self.board: Any = None
+        if out is None:
+            return
+        self.rows = [row for row in out.rows("metrics.csv") if int(row["step"]) <= resumed_at]
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # its dependencies' own, nothing a user can mend
+                from torch.utils.tensorboard import SummaryWriter
+
+            self.board = SummaryWriter(out.path / "tensorboard", purge_step=resumed_at + 1)
+        except ImportError:
+            pass
+
+    def row(self, step: int, metrics: Mapping[str, Sequence[float]]) -> None:
+        """Take one row of each member."""
+        for member, seed in enumerate(self.agent.seeds):
+            values = {name: value[member] for name, value in metrics.items()}
+            self.rows.append({"step": step, "member": member, "seed": seed, **values})
+            if self.board is not None:
+                for name, value in values.items():
+                    self.board.add_scalar(f"{name}/member{member}", value, step)
+
+    def write(self) -> None:
+        """Put what was taken so far on disk."""
+        if self.out is not None:
+            self.out.write_rows("metrics.csv", self.rows)
+        if self.board is not None:
+            self.board.flush()

@@ -1,0 +1,133 @@
+"""D3G's pieces against numbers worked by hand, and a task small enough to learn in seconds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from lfo import D3G, D3GConfig
+from lfo.datasets import Transitions
+from lfo.nn.losses import expectile_loss, pessimistic, q_target, value_range
+from lfo.runs.record import Member
+from lfo.training.loop import build
+
+
+def line(rows: int = 4000) -> Transitions:
+    """A point on a line: s' = s + a with a in ±0.3, rewarded for being near 0. A second dimension never moves."""
+    rng = np.random.default_rng(0)
+    s = rng.uniform(-1, 1, rows)
+    after = s + rng.uniform(-0.3, 0.3, rows)
+    still = np.full(rows, 7.0)
+    none = np.zeros(rows, bool)
+    return Transitions(np.stack([s, still], 1), np.stack([after, still], 1), -np.abs(after), none, none)
+
+
+def test_q_target_by_hand() -> None:
+    rewards, continues = torch.tensor([1.0, 2.0, -1.0]), torch.tensor([1.0, 0.0, 1.0])
+    q1, q2 = torch.tensor([10.0, 10.0, -4.0]), torch.tensor([20.0, 5.0, -2.0])
+    # 1 + 0.5·10; 2 (terminated); −1 + 0.5·(−4)
+    torch.testing.assert_close(q_target(rewards, continues, q1, q2, 0.5), torch.tensor([6.0, 2.0, -3.0]))
+
+
+def test_pessimistic_by_hand() -> None:
+    q1 = torch.tensor([[5.0, 9.0, 1.0, 7.0], [5.0, 9.0, 1.0, 7.0]])[:, :, None]
+    q2 = torch.tensor([[4.0, 8.0, 2.0, 9.0], [4.0, 8.0, 2.0, 9.0]])[:, :, None]
+    # The first member knows rows 0 and 3, worth 4 and 7: 5.5 − 1.5; the second knows none.
+    unknown = torch.tensor([[False, True, True, False], [True, True, True, True]])[:, :, None]
+    found1, found2 = pessimistic(q1, q2, unknown)
+    assert found1[..., 0].tolist() == [[5.0, 4.0, 1.0, 7.0], [5.0, 9.0, 1.0, 7.0]]
+    assert found2[..., 0].tolist() == [[4.0, 4.0, 2.0, 9.0], [4.0, 8.0, 2.0, 9.0]]
+
+
+def test_pessimism_does_not_feed_on_itself() -> None:
+    """A known state that leads to the unknown only: v = −1 + γ bound(v), where nine other states are worth 0."""
+    q = torch.zeros(1, 11, 1)
+    unknown = torch.arange(11)[None, :, None] == 10
+    for _ in range(200):
+        bounded, _ = pessimistic(q, q, unknown)
+        q[0, 0] = -1 + 0.99 * bounded[0, 10]
+    # μ − σ = −|v|/10 − 3|v|/10, so that |v| = 1 / (1 − 0.99 · 0.4); the least known value would lead to −1/(1 − γ)
+    assert q[0, 0].item() == pytest.approx(-1 / (1 - 0.99 * 0.4), rel=1e-5)
+
+
+def test_unknown_is_what_lies_far_off_in_a_dimension_that_moves() -> None:
+    agent, _ = build("d3g", D3GConfig(hidden=4), [line(50)], [Member(0)], "cpu")
+    states = torch.tensor(
+        [[[2.9, 0.0], [-3.1, 0.0], [0.0, 99.0]]]
+    )  # in standard deviations; the second is still
+    assert agent._unknown(states).flatten().tolist() == [False, True, False]
+
+
+def test_expectile_loss_by_hand() -> None:
+    found = expectile_loss(torch.tensor([2.0, -2.0, 0.0]), 0.9)
+    torch.testing.assert_close(found, torch.tensor([3.6, 0.4, 0.0]))
+
+
+@pytest.mark.parametrize(
+    ("lowest", "highest", "expected"),
+    [
+        (0.0, 1.0, (0.0, 100.0)),
+        (1.0, 1.0, (1.0, 100.0)),
+        (-2.0, -1.0, (-200.0, -1.0)),
+        (-1.0, 3.0, (-100.0, 300.0)),
+    ],
+)
+def test_value_range_by_hand(lowest: float, highest: float, expected: tuple[float, float]) -> None:
+    assert value_range(lowest, highest, 0.99) == pytest.approx(expected)
+
+
+def test_time_limits_bootstrap_and_terminations_do_not() -> None:
+    data = line(10)
+    ends = np.arange(10) == 4
+    for name, config, expected in [
+        ("truncated", D3GConfig(), [1.0] * 10),
+        ("terminated", D3GConfig(), [1.0] * 4 + [0.0] + [1.0] * 5),
+        ("truncated", D3GConfig.paper(), [1.0] * 4 + [0.0] + [1.0] * 5),
+    ]:
+        flags = {"terminated": np.zeros(10, bool), "truncated": np.zeros(10, bool), name: ends}
+        marked = Transitions(data.states, data.next_states, data.rewards, **flags)
+        agent, table = build("d3g", replace(config, hidden=4), [marked], [Member(0)], "cpu")
+        assert table.batch(torch.arange(10)[None], agent.units).continues.flatten().tolist() == expected
+
+
+LEARNED = {"steps": 6000, "hidden": 32, "batch_size": 64, "gamma": 0.9, "device": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def learned() -> D3G:
+    return D3G.fit(line(), seeds=[0, 1], **LEARNED)
+
+
+def test_learns_where_to_go_and_stays_within_reach(learned: D3G) -> None:
+    agent = learned
+    places = torch.tensor([-0.9, -0.5, 0.5, 0.9])
+    states = torch.stack([places, torch.full_like(places, 7.0)], dim=1).expand(2, -1, -1)
+    aims = agent.aim(states)
+    moves = (aims - states)[:, :, 0]
+    assert (moves * -places.sign() > 0.05).all(), moves
+    assert (moves.abs() <= 0.3 * 1.01).all(), moves
+    assert torch.equal(aims[:, :, 1], states[:, :, 1])
+
+
+def test_the_aim_is_the_proposal_or_where_the_model_brings_it_back() -> None:
+    agent = D3G.fit(line(), seeds=[0, 1], steps=50, hidden=8, batch_size=16, device="cpu")
+    states = torch.randn(2, 5, 2) * torch.tensor([0.5, 0.0]) + torch.tensor([0.0, 7.0])
+    scaled = agent.units.states(states)
+    with torch.no_grad():
+        proposed = agent.predict(agent.predictor, scaled)
+        reached = agent.cycle(agent.critic1, scaled, proposed)
+    for on_cycle, expected in ((True, reached), (False, proposed)):
+        agent.config = replace(agent.config, act_on_cycle=on_cycle)
+        torch.testing.assert_close(agent.aim(states), agent.units.raw_after(states, expected))
+    assert not torch.allclose(reached, proposed)
+
+
+def test_bf16_learns_the_same_within_its_precision(learned: D3G) -> None:
+    states = torch.tensor([[[-0.8, 7.0], [-0.4, 7.0], [0.4, 7.0], [0.8, 7.0]]]).expand(2, -1, -1)
+    exact = learned.aim(states)[:1, :, 0]
+    rough = D3G.fit(line(), seeds=[0], bf16=True, **LEARNED).aim(states[:1])[..., 0]
+    assert not torch.equal(exact, rough)
+    torch.testing.assert_close(exact, rough, atol=0.15, rtol=0)

@@ -1,0 +1,449 @@
+"""``d3g-lfo study``: a tiny one end to end, killed, interrupted, failed, grown, and what is refused."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event, Thread
+
+import numpy as np
+import pytest
+from shell import d3g, error, must, start
+
+from lfo import RunFolder
+from lfo.cli.study import _Live, table
+from lfo.datasets import LfoError, load
+from lfo.study import report as study_report
+from lfo.study import scheduler as study_run
+from lfo.study.cell import work_on
+from lfo.study.spec import (
+    Cell,
+    Overview,
+    Row,
+    Status,
+    load_study,
+    locked,
+    overview,
+    read_status,
+    to_toml,
+    write_status,
+)
+from lfo.study.worker import collect_data, measure_experts
+
+TINY = """
+envs = ["Reacher-v5"]
+random_frac = [1.0]
+seeds = [3, 4, 5]
+transitions = 300
+datasets = 2
+steps = 200
+rounds = 2
+interactions = 30
+grad_steps = 10
+episodes_per_round = 2
+final_episodes = 3
+hidden = 8
+
+[d3g]
+batch_size = 16
+"""
+PATIENCE = 600
+"""Seconds to wait for what takes one or two on a machine that has nothing else to do."""
+D3G, BCO = Cell("Reacher-v5", 1.0, "d3g"), Cell("Reacher-v5", 1.0, "bco")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def strict() -> Iterator[None]:
+    """Warnings are errors in the processes of a study too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONWARNINGS", "error")
+        yield
+
+
+@pytest.fixture(scope="module")
+def toml(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("toml") / "tiny.toml"
+    path.write_text(TINY)
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(toml: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The whole of it, its tasks done one after the other in this process: not to be changed.
+
+    :func:`wounded` is what the command makes of it, in processes of their own.
+    """
+    out, study = tmp_path_factory.mktemp("study") / "a study", load_study(toml)
+    for name in ("data", "logs"):
+        (out / name).mkdir(parents=True)
+    for k, name in enumerate(BCO.data_names(study)):
+        collect_data(study, BCO.env, BCO.random_frac, k, out / name)
+    measure_experts(study, out)
+    for cell in (D3G, BCO):
+        work_on(study, cell, out, "cpu")
+    (out / "study.toml").write_text(to_toml(study))
+    done = d3g("study", toml, "-o", out)
+    assert (done.code, done.err) == (0, "2 of 2 cells done\n")
+    assert done.out == f"{out}: report.html, report.md, results.csv\n"
+    return out
+
+
+def copy(finished: Path, folder: Path, *without: Cell) -> Path:
+    """A copy that lacks some cells."""
+    out = Path(shutil.copytree(finished, folder / "study"))
+    for cell in without:
+        shutil.rmtree(out / "cells" / cell.name)
+    return out
+
+
+@pytest.fixture
+def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the report is not what matters."""
+    monkeypatch.setattr(study_report, "write_report", lambda folder: [])
+
+
+@contextmanager
+def meanwhile(what: Callable[[], bool], then: Callable[[], object]) -> Iterator[None]:
+    """Do ``then`` as soon as ``what`` holds, while the block runs; it must come to that."""
+    over, done = Event(), Event()
+
+    def watch() -> None:
+        while not over.wait(0.01):
+            if what():
+                then()
+                done.set()
+                return
+
+    thread = Thread(target=watch)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+    assert done.is_set()
+
+
+def rows(out: Path) -> list[dict[str, str]]:
+    with open(out / "results.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def wait(process: subprocess.Popen[str], what: Callable[[], bool]) -> None:
+    until = time.monotonic() + PATIENCE
+    while not what():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until, "took too long"
+        time.sleep(0.01)
+
+
+def at_work(out: Path, *states: str) -> bool:
+    """Whether D3G's cell is in one of these states, and its run has begun."""
+    return read_status(out, D3G).state in states and (out / "cells" / D3G.name / "run.json").is_file()
+
+
+def test_it_leaves_runs_scores_and_a_report(finished: Path) -> None:
+    names = {path.name for path in finished.iterdir()} - {".lock", "figures"}
+    assert names == {
+        *("study.toml", "data", "cells", "logs", "experts.csv", "results.csv"),
+        *("report.html", "report.md"),
+    }
+    for cell in (D3G, BCO):
+        out = RunFolder(finished / "cells" / cell.name)
+        assert [(m["seed"], m["dataset"]) for m in out.info()["members"]] == [(3, 0), (4, 1), (5, 0)]
+        assert out.interactions_spent() == 60
+        scores = out.rows("scores.csv")
+        assert [int(row["episode"]) for row in scores] == [0, 1, 2] * 3
+        last = [float(r["return"]) for r in out.rows("evaluations.csv") if r["round"] == "2"]
+        assert not {float(row["return"]) for row in scores} & set(last)  # other starts than the rounds'
+        status = read_status(finished, cell)
+        assert (status.state, status.error) == ("done", None)
+        assert status.done == status.total > 0
+    assert (finished / "cells" / D3G.name / "portrait.png").is_file()
+    assert not (finished / "cells" / BCO.name / "portrait.png").exists()
+    expert = dict(next(csv.DictReader((finished / "experts.csv").read_text().splitlines())))
+    assert (expert["env"], expert["policy"], expert["episodes"]) == ("Reacher-v5", "expert", "100")
+    assert -6 < float(expert["return_mean"]) < -2
+
+
+def test_results_are_the_means_of_what_was_measured(finished: Path) -> None:
+    found = rows(finished)
+    assert [(row["algo"], row["seed"], row["dataset"]) for row in found] == [
+        *(("pi_o", "", str(k)) for k in range(2)),
+        *((algo, str(seed), str(k)) for algo in ("bco", "d3g") for seed, k in ((3, 0), (4, 1), (5, 0))),
+    ]
+    for row, k in zip(found[:2], range(2), strict=True):
+        data = load(finished / "data" / f"Reacher-v5-100-{k}.h5")
+        assert float(row["score_final"]) == data.episode_returns().mean()
+        assert (row["score_best"], row["interactions"], row["gradient_steps"]) == ("", "0", "0")
+    for cell, steps in ((BCO, 40), (D3G, 220)):
+        mine = [row for row in found if row["algo"] == cell.algo]
+        assert {(row["interactions"], row["gradient_steps"]) for row in mine} == {("60", str(steps))}
+        assert {(row["env"], row["random_frac"], row["protocol"]) for row in mine} == {
+            ("Reacher-v5", "1.0", "final")
+        }
+        out = RunFolder(finished / "cells" / cell.name)
+        for m, row in enumerate(mine):
+            final = [float(r["return"]) for r in out.rows("scores.csv") if r["member"] == str(m)]
+            assert float(row["score_final"]) == pytest.approx(np.mean(final), rel=1e-12)
+
+
+def test_data_sets_are_independent(finished: Path) -> None:
+    one, other = (load(finished / "data" / f"Reacher-v5-100-{k}.h5") for k in range(2))
+    assert one.metadata.seed != other.metadata.seed
+    assert not (one.states == other.states).all(axis=1).any()
+
+
+@pytest.mark.usefixtures("no_report")
+def test_again_does_nothing(finished: Path, toml: Path) -> None:
+    kept = [path for path in finished.rglob("*") if path.suffix in (".h5", ".pt", ".npz")]
+    before = [path.stat().st_mtime_ns for path in kept]
+    assert len(kept) == 7
+    for words in ((toml, "-o", finished), (finished,)):
+        done = d3g("study", *words)
+        assert (done.code, done.err) == (0, "2 of 2 cells done\n")
+    assert [path.stat().st_mtime_ns for path in kept] == before
+
+
+@pytest.mark.usefixtures("no_report")
+def test_what_grows_is_run_and_the_rest_is_kept(finished: Path, toml: Path, tmp_path: Path) -> None:
+    """Data are collected for a fraction more; its BCO, to spare a process, is there."""
+    out = copy(finished, tmp_path)
+    shutil.copytree(out / BCO.path, out / "cells" / "Reacher-v5-50-bco")
+    done = d3g("study", toml, "-o", out, "--random-frac", "0.5", "--algos", "bco")
+    assert done.code == 0, done.err
+    assert load_study(out / "study.toml").random_frac == (0.5, 1.0)
+    found = rows(out)
+    assert [row for row in found if row["random_frac"] == "1.0"] == rows(finished)
+    assert [row["algo"] for row in found if row["random_frac"] == "0.5"] == ["pi_o"] * 2 + ["bco"] * 3
+    assert "waiting" in must("study", out, "--status")  # D3G at 50%: in the table, and not asked for
+
+
+@pytest.fixture(scope="module")
+def wounded(toml: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Started, two processes at a time, of which D3G's is killed; and stderr."""
+    out = tmp_path_factory.mktemp("wounded") / "study"
+
+    def kill() -> None:
+        pid = read_status(out, D3G).pid
+        assert pid
+        assert pid != os.getpid()
+        os.kill(pid, signal.SIGKILL)
+
+    with meanwhile(lambda: at_work(out, "training"), kill):
+        done = d3g("study", toml, "-o", out, "--jobs", "2")
+    assert done.code == 1
+    return out, done.err
+
+
+def test_a_killed_cell_is_named_and_the_others_go_on(finished: Path, wounded: tuple[Path, str]) -> None:
+    out, err = wounded
+    lines = err.splitlines()
+    assert lines[0] == "0 of 2 cells done"
+    assert f"{BCO.name}: done" in err
+    assert not any("\x1b" in line for line in lines)
+    reason = "its process was killed by SIGKILL, out of memory perhaps"
+    assert f"failed: cells/{D3G.name}: {reason}" in err.splitlines()
+    assert err.splitlines()[-1].startswith(f"Error: {out}: 1 failed (cells/{D3G.name}), the rest is done; ")
+    assert reason in must("study", out, "--status")
+    assert read_status(out, BCO).state == "done"
+    assert rows(out) == [row for row in rows(finished) if row["algo"] != "d3g"]
+    for name in ("data/Reacher-v5-100-0.h5", "data/Reacher-v5-100-1.h5", "experts.csv"):
+        assert (out / name).read_bytes() == (finished / name).read_bytes()
+    assert (out / "report.html").is_file()
+    assert [path.name for path in (out / "logs").iterdir()] == [f"{D3G.name}.log"]
+
+
+@pytest.mark.usefixtures("no_report")
+def test_killed_and_interrupted_it_ends_as_if_nothing_had_been(
+    finished: Path, wounded: tuple[Path, str], tmp_path: Path
+) -> None:
+    """The failed cell is tried again. With the parent killed, its process stops by itself."""
+    out = copy(wounded[0], tmp_path)
+    with start("study", out) as process:
+        wait(process, lambda: at_work(out, "training"))
+        assert "training" in must("study", out, "--status")
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=PATIENCE)
+    assert process.returncode == -signal.SIGKILL
+    with meanwhile(
+        lambda: at_work(out, "interacting") and overview(out).running,
+        lambda: os.kill(os.getpid(), signal.SIGINT),
+    ):
+        interrupted = d3g("study", out)
+    assert interrupted.code == 1
+    assert interrupted.err.splitlines()[-1] == (
+        f"Error: interrupted, what is finished is kept; go on with `d3g-lfo study {out}`"
+    )
+    assert read_status(out, D3G).state == "waiting"
+    assert (out / "cells" / D3G.name / "checkpoint.pt").is_file()
+    assert "; nothing is at work on it" in must("study", out, "--status")
+    work_on(
+        load_study(out / "study.toml"), D3G, out, "cpu"
+    )  # as a third start would, in a process of its own
+    must("study", out)
+    for name in ("results.csv", "study.toml"):
+        assert (out / name).read_bytes() == (finished / name).read_bytes()
+
+
+def test_a_damaged_cell_says_so(finished: Path, tmp_path: Path) -> None:
+    out = copy(finished, tmp_path)
+    (out / D3G.path / "checkpoint.pt").write_bytes(b"not a checkpoint")
+    with pytest.raises(LfoError, match="found a damaged or foreign file"):
+        work_on(load_study(out / "study.toml"), D3G, out, "cpu")
+    assert read_status(out, D3G).state == "waiting"
+
+
+@pytest.mark.usefixtures("no_report")
+def test_data_that_cannot_be_written_fail_their_cells_alone(
+    finished: Path, toml: Path, tmp_path: Path
+) -> None:
+    out = copy(finished, tmp_path)
+    (out / "data" / "Reacher-v5-50-0.h5").mkdir()
+    done = d3g("study", toml, "-o", out, "--random-frac", "0.5,1", "--algos", "bco,d3g")
+    assert done.code == 1
+    failed = {line.split(": ")[1]: line for line in done.err.splitlines() if line.startswith("failed: ")}
+    assert set(failed) == {
+        "data/Reacher-v5-50-0.h5",
+        "cells/Reacher-v5-50-bco",
+        "cells/Reacher-v5-50-d3g",
+    }
+    assert "no data/Reacher-v5-50-0.h5: " in failed["cells/Reacher-v5-50-bco"]
+    assert "expected a file name, found a directory" in failed["data/Reacher-v5-50-0.h5"]
+    assert read_status(out, Cell("Reacher-v5", 0.5, "bco")).state == "failed"
+    assert (out / "data" / "Reacher-v5-50-1.h5").is_file()
+    assert [read_status(out, cell).state for cell in (BCO, D3G)] == ["done", "done"]
+    assert "Traceback" not in done.err
+
+
+def test_other_fields_are_refused(finished: Path, toml: Path) -> None:
+    told = error("study", toml, "-o", finished, "--steps", "99")
+    assert told == (
+        f"Error: {finished}/study.toml: steps: expected 200, as the study was started, found 99; "
+        "start it with the same, or choose another -o"
+    )
+    told = error("study", finished, "--set", "gamma=0.5")
+    assert "d3g: expected {'batch_size': 16}, as the study was started, found {'gamma': 0.5}" in told
+
+
+def test_one_start_at_a_time(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study_run, "LOCK_SECONDS", 0.0)
+    with locked(finished / ".lock", wait=False):
+        told = error("study", finished)
+    assert "expected a study that nothing is at work on, found it being run" in told
+    assert "--status`" in told
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("table1",), "table1: expected the folder of a study (study.toml), found none; start one with"),
+        (("nowhere.toml", "-o", "D"), "nowhere.toml: study: expected a TOML file"),
+        (("table1", "-o", "D", "--envs", "Hopper-v5"), "options: envs: expected a list of environments that"),
+        (("table1", "-o", "D", "--random-frac", "2"), "options: random_frac: expected a list of fractions"),
+        (("table1", "-o", "D", "--algos", "bco,bco"), "options: algos: expected a list of algorithms"),
+        (("table1", "-o", "D", "--set", "gama=1"), "study: d3g: gama: expected a setting of D3GConfig"),
+        (("table1", "-o", "D", "--set", "inverse.noise=x"), "study: inverse: noise: expected a number"),
+        (("table1", "-o", "D", "--set", "inverse.rounds=5"), "options: inverse.rounds: expected the study's"),
+        (("D", "--status"), "D/study.toml: study: expected a TOML file, found No such file or directory"),
+        (("D", "--report"), "D/study.toml: study: expected a TOML file, found No such file or directory"),
+        (("table1", "-o", "file"), "/file: expected a folder for the study, found a file"),
+        (
+            ("table1", "-o", "full"),
+            "/full: expected an empty folder or a study (study.toml), found thesis.tex",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_is_done(
+    words: tuple[str, ...], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.tex").write_text("")
+    assert told in error("study", *words)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "full", "thesis.tex"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("table1", "-o", "D", "--random-frac", "x"),
+        ("table1", "-o", "D", "--set", "nothing.key=1"),
+        ("table1", "-o", "D", "--seeds", "x"),
+        ("table1", "-o", "D", "--jobs", "0"),
+    ],
+)
+def test_wrong_usage_exits_2(words: tuple[str, ...]) -> None:
+    assert d3g("study", *words).code == 2
+
+
+def test_the_report_can_be_written_at_any_time(finished: Path, tmp_path: Path) -> None:
+    out = copy(finished, tmp_path, BCO)
+    (out / "report.html").unlink()
+    assert str(out / "report.html") in must("study", out, "--report").splitlines()
+    assert (out / "report.html").is_file()
+
+
+def test_status_imports_no_torch(finished: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; from lfo.cli import cli\n"
+        "cli.main(['study', sys.argv[1], '--status'], standalone_mode=False)\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    command = [sys.executable, "-c", code, str(finished)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert [line.split()[:2] for line in lines[:-1]] == [[BCO.name, "done"], [D3G.name, "done"]]
+    assert lines[-1] == "2 done of 2 cells"
+
+
+def test_what_is_being_collected_is_told(tmp_path: Path) -> None:
+    (tmp_path / "study.toml").write_text(TINY)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "Reacher-v5-100-1.h5").touch()
+    write_status(tmp_path, D3G, Status("collecting", 0, 400))
+    lines = table(overview(tmp_path, running=True))
+    assert lines[1].split(None, 2)[1:] == ["collecting", "··········   0%           1 of 2 data sets"]
+
+
+def some(*states: str) -> Overview:
+    cells = [Cell("Reacher-v5", k / 10, "d3g") for k in range(len(states))]
+    shown = [Row(cell, Status(state, 1, 4, 3.0), 9.0) for cell, state in zip(cells, states, strict=True)]
+    return Overview(tuple(shown), True, 75.0)
+
+
+def test_a_table_too_tall_shows_what_matters() -> None:
+    lines = table(some("done", "waiting", "training", "failed", "done"), height=4)
+    assert [line.split()[1] for line in lines[:2]] == ["training", "failed"]
+    assert lines[2:] == ["… and 3 more", "2 done, 1 failed of 5 cells; about 1m15s left"]
+    assert "██········  25%       3s  9s left" in lines[0]
+    assert len(table(some("done", "waiting"))) == 3
+
+
+def test_a_terminal_is_redrawn(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "30")
+    live = _Live()
+    live.show(some("waiting", "waiting"))
+    assert "\x1b" not in capsys.readouterr().err
+    live.show(some("training", "waiting"))
+    shown = capsys.readouterr().err
+    assert shown.startswith("\x1b[3F\x1b[J")  # three lines up, and the rest cleared
+    assert max(map(len, shown.removeprefix("\x1b[3F\x1b[J").splitlines())) == 29
+    live.end()
+
+
+def test_overview_of_the_finished_one(finished: Path) -> None:
+    found = overview(finished)
+    assert (found.running, found.count("done"), found.seconds_left) == (False, 2, 0.0)

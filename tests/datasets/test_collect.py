@@ -1,0 +1,248 @@
+"""Collected data: exact size, exact reproducibility, whole episodes, true next states."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import lfo.datasets.collect
+from lfo.datasets import LfoError, Transitions
+from lfo.datasets.collect import GROUP_ROWS, STREAMS, _quotas, collect
+from lfo.envs.make import make_env
+
+PENDULUM, REACHER = "InvertedPendulum-v5", "Reacher-v5"
+ARRAYS = ("states", "next_states", "rewards", "terminated", "truncated")
+
+
+def assert_same(a: tuple[Transitions, np.ndarray], b: tuple[Transitions, np.ndarray]) -> None:
+    for name in ARRAYS:
+        np.testing.assert_array_equal(getattr(a[0], name), getattr(b[0], name))
+    np.testing.assert_array_equal(a[1], b[1])
+
+
+@given(steps=st.integers(1, 3_000_000), horizon=st.integers(1, 5_000))
+def test_rows_are_shared_out_exactly_and_in_whole_horizons(steps: int, horizon: int) -> None:
+    groups = _quotas(steps, horizon)
+    flat = [rows for group in groups for rows in group]
+    assert sum(flat) == steps
+    assert min(flat) > 0
+    assert all(len(group) <= STREAMS and list(group) == sorted(group, reverse=True) for group in groups)
+    assert sum(rows % horizon != 0 for rows in flat) <= 1
+    assert len(groups) <= max(1, round(steps / GROUP_ROWS))
+
+
+def test_same_seed_same_data_and_another_seed_other_data() -> None:
+    first = collect(PENDULUM, random_frac=0.5, steps=2500, seed=3)
+    assert_same(first, collect(PENDULUM, random_frac=0.5, steps=2500, seed=3))
+    other, _ = collect(PENDULUM, random_frac=0.5, steps=2500, seed=4)
+    assert not np.array_equal(first[0].states, other.states)
+
+
+def test_the_number_of_processes_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lfo.datasets.collect, "GROUP_ROWS", 2_000)  # three groups, for two processes
+    told: list[int] = []
+    alone = collect(REACHER, random_frac=0.3, steps=6_010, seed=1, jobs=1)
+    shared = collect(REACHER, random_frac=0.3, steps=6_010, seed=1, jobs=2, progress=told.append)
+    assert_same(alone, shared)
+    assert sum(told) == 6_010
+
+
+def test_an_error_in_a_process_is_the_same_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a process meets reaches the caller, and so does its sudden end."""
+    module = lfo.datasets.collect
+    context = module.multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    group = module.Group("NoSuchEnv-v0", None, 0.5, (10,), np.random.SeedSequence(0))  # type: ignore[arg-type]
+    module._work([(0, group)], sender)
+    with pytest.raises(LfoError, match="unknown environment"):
+        module._receive(receiver, {}, lambda rows: None)
+    sender.close()
+    with pytest.raises(LfoError, match="ended before its work was done"):
+        module._receive(receiver, {}, lambda rows: None)
+
+
+@pytest.mark.parametrize("env_id", [PENDULUM, REACHER])
+@pytest.mark.parametrize("random_frac", [0.0, 0.4, 1.0])
+def test_no_transition_crosses_an_episode(env_id: str, random_frac: float) -> None:
+    data, actions = collect(env_id, random_frac=random_frac, steps=1700, seed=5)
+    assert len(data) == len(actions) == 1700
+    inside = ~(data.terminated | data.truncated)[:-1]
+    np.testing.assert_array_equal(data.next_states[:-1][inside], data.states[1:][inside])
+    # Across an episode's end the next row is a reset, somewhere else.
+    assert (data.next_states[:-1][~inside] != data.states[1:][~inside]).any(axis=1).all()
+
+
+def test_every_row_is_what_the_simulator_does_with_that_action() -> None:
+    """Set a bare pendulum to s (all of its state is observed) and step it: s', r and d, at ends too."""
+    data, actions = collect(PENDULUM, random_frac=0.8, steps=1000, seed=5)
+    bare: Any = gym.make(PENDULUM).unwrapped
+    bare.reset(seed=0)
+    assert data.terminated.sum() > 10
+    for row in range(1000):
+        state = data.states[row].astype(np.float64)
+        bare.set_state(state[:2], state[2:])
+        observation, reward, terminated, _, _ = bare.step(actions[row])
+        np.testing.assert_allclose(observation, data.next_states[row], atol=1e-4)
+        assert (reward, terminated) == (data.rewards[row], data.terminated[row])
+
+
+def test_one_stream_is_one_seeded_environment() -> None:
+    """The same seed, stepped by hand in a bare environment, bit for bit, through resets and time limits."""
+    data, actions = collect(REACHER, random_frac=0.5, steps=99, seed=9)
+    rng = np.random.default_rng(np.random.SeedSequence(9).spawn(1)[0])
+    env = gym.make(REACHER)
+    observation, _ = env.reset(seed=int(rng.integers(2**31, size=1)[0]))
+    for row in range(99):
+        np.testing.assert_array_equal(data.states[row], observation.astype(np.float32))
+        observation, reward, terminated, truncated, _ = env.step(actions[row])
+        np.testing.assert_array_equal(data.next_states[row], observation.astype(np.float32))
+        assert np.float32(reward) == data.rewards[row]
+        assert (terminated, truncated or row == 98) == (data.terminated[row], data.truncated[row])
+        if terminated or truncated:
+            observation, _ = env.reset()
+    assert data.episode_lengths().tolist() == [50, 49]
+
+
+def test_flags_are_kept_apart() -> None:
+    falls, _ = collect(PENDULUM, random_frac=1.0, steps=2000, seed=0)
+    assert falls.terminated.sum() > 100
+    assert falls.truncated.sum() <= 2  # the two streams' last rows
+    stands, _ = collect(PENDULUM, random_frac=0.0, steps=2000, seed=0)
+    assert stands.terminated.sum() == 0
+    assert np.flatnonzero(stands.truncated).tolist() == [999, 1999]
+
+
+def test_fully_random_actions_are_uniform_whatever_the_policy() -> None:
+    data, actions = collect(PENDULUM, random_frac=1.0, steps=20_000, seed=2)
+    counts, _ = np.histogram(actions, bins=10, range=(-3, 3))
+    assert counts.sum() == len(data)
+    assert (np.abs(counts - 2000) < 5 * 42).all()  # binomial(20,000, 0.1)
+    same = collect(PENDULUM, random_frac=1.0, steps=20_000, seed=2, policy="random")
+    np.testing.assert_array_equal(actions, same[1])
+
+
+@pytest.mark.parametrize("random_frac", [0.0, 0.25, 0.75])
+def test_the_fraction_of_replaced_actions(random_frac: float) -> None:
+    from lfo.datasets.policies import load_policy
+
+    data, actions = collect(REACHER, random_frac=random_frac, steps=10_000, seed=6)
+    policy = load_policy("expert", make_env(REACHER))
+    own = policy.act(data.states, np.random.default_rng(0))
+    replaced = (np.abs(actions - own) > 1e-4).any(axis=1)
+    # Binomial: five standard deviations of 10,000 draws. At 0 none at all is replaced.
+    assert abs(replaced.mean() - random_frac) <= 5 * np.sqrt(random_frac * (1 - random_frac) / 10_000)
+
+
+def test_metadata_says_where_it_comes_from() -> None:
+    data, _ = collect(REACHER, random_frac=0.25, steps=60, seed=8)
+    metadata = data.metadata
+    assert (metadata.env_id, metadata.random_frac, metadata.policy, metadata.seed) == (
+        REACHER,
+        0.25,
+        "expert",
+        8,
+    )
+    assert metadata.attributes["steps"] == 60
+    assert float(metadata.attributes["policy_return_mean"]) >= -4.2
+
+
+def test_any_mujoco_environment_with_random_actions() -> None:
+    data, actions = collect("Hopper-v5", policy="random", random_frac=1.0, steps=300, seed=0)
+    assert data.states.shape == (300, 11)
+    assert actions.shape == (300, 3)
+
+
+@pytest.mark.parametrize(
+    ("env_id", "message"),
+    [
+        ("CartPole-v1", "Discrete action spaces are not supported yet"),
+        ("InvertedPendulm-v5", "did you mean InvertedPendulum-v5"),
+        ("InvertedPendulum-v99", "did you mean InvertedPendulum-v5"),
+        ("Zzzz-v0", "unknown environment 'Zzzz-v0'"),
+        ("not an id", "unknown environment"),
+        ("no_such_module:Env-v0", "module 'no_such_module' cannot be imported"),
+        ("Reacher-v2", "cannot be imported|missing|unknown"),
+        ("FrozenLake-v1", "expected observations that are vectors"),
+    ],
+)
+def test_environments_that_cannot_be_used(env_id: str, message: str) -> None:
+    with pytest.raises(LfoError, match=message) as caught:
+        collect(env_id, random_frac=1.0, steps=10, policy="random")
+    assert "\n" not in str(caught.value)
+
+
+class Camera(gym.Env[np.ndarray, np.ndarray]):
+    observation_space = gym.spaces.Box(0, 255, (8, 8, 3), np.uint8)
+    action_space = gym.spaces.Box(-1, 1, (1,), np.float32)
+
+
+class Unbounded(Camera):
+    observation_space = gym.spaces.Box(-1, 1, (2,), np.float32)
+    action_space = gym.spaces.Box(-np.inf, np.inf, (1,), np.float32)
+
+
+class Unstable(Camera):
+    """Gives NaN from the fifth step on; has no time limit."""
+
+    observation_space = gym.spaces.Box(-1, 1, (2,), np.float32)
+
+    def reset(self, **kwargs: object) -> tuple[np.ndarray, dict[str, object]]:
+        self.steps = 0
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, object]]:
+        self.steps += 1
+        return np.full(2, np.nan if self.steps > 4 else 0.5, np.float32), 0.0, False, False, {}
+
+
+@pytest.fixture
+def registered() -> object:
+    kinds = {"TestCamera-v0": Camera, "TestUnbounded-v0": Unbounded, "TestUnstable-v0": Unstable}
+    for name, kind in kinds.items():
+        gym.register(name, kind)
+    yield kinds
+    for name in kinds:
+        del gym.registry[name]
+
+
+@pytest.mark.usefixtures("registered")
+@pytest.mark.parametrize(
+    ("env_id", "message"),
+    [
+        ("TestCamera-v0", r"expected observations that are vectors.*\(8, 8, 3\).*images"),
+        ("TestUnbounded-v0", "finite bounds"),
+        ("TestUnstable-v0", "expected finite next_states"),
+    ],
+)
+def test_spaces_and_values_that_cannot_be_used(env_id: str, message: str) -> None:
+    with pytest.raises(LfoError, match=message):
+        collect(env_id, random_frac=1.0, steps=10, policy="random")
+
+
+@pytest.mark.usefixtures("registered")
+def test_an_environment_without_a_time_limit_is_cut_at_the_end() -> None:
+    data, _ = collect("TestUnstable-v0", random_frac=1.0, steps=3, policy="random")
+    assert data.truncated.tolist() == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("random_frac", 1.5), ("random_frac", -0.1), ("steps", 0), ("seed", -1), ("jobs", 0)]
+)
+def test_arguments_out_of_range(name: str, value: float) -> None:
+    arguments = {"random_frac": 1.0, "steps": 10, "policy": "random", name: value}
+    with pytest.raises(LfoError, match=f"{name}: expected"):
+        collect(PENDULUM, **arguments)  # type: ignore[arg-type]
+
+
+@settings(max_examples=15, deadline=None)
+@given(steps=st.integers(1, 400), seed=st.integers(0, 2**40), random_frac=st.floats(0, 1))
+def test_exactly_the_rows_asked_for(steps: int, seed: int, random_frac: float) -> None:
+    data, actions = collect(REACHER, random_frac=random_frac, steps=steps, seed=seed)
+    assert len(data) == len(actions) == steps
+    assert data.episode_lengths().max() <= 50
+    assert data.truncated[-1]

@@ -1,0 +1,246 @@
+"""What a study is: its fields, its cells, its file, and where it stands."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lfo.atomic import read_csv, write_csv
+from lfo.cli import cli
+from lfo.datasets import LfoError
+from lfo.study import scheduler as study_run
+from lfo.study import spec as s
+from lfo.study.cell import FINAL_SEED
+
+ENVS = ("InvertedPendulum-v5", "Reacher-v5")
+SMALL = s.Study(envs=("Reacher-v5",), random_frac=(0.5, 1.0), seeds=(3, 4, 5), datasets=2)
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_table1_is_the_published_table() -> None:
+    study = s.load_study("table1")
+    found = s.cells(study)
+    assert len(found) == len(set(found)) == 20
+    assert {cell.env for cell in found} == set(ENVS)
+    assert {cell.random_frac for cell in found} == {0, 0.25, 0.5, 0.75, 1}
+    assert {cell.algo for cell in found} == {"bco", "d3g"}
+    assert study.seeds == tuple(range(10))
+    assert s.shipped() == ["table1"]
+
+
+def test_protocol_final_is_within_the_budget() -> None:
+    study = s.load_study("table1")
+    assert study.protocol == "final"
+    assert study.datasets >= 3
+    assert study.rounds * study.interactions <= 10_000
+    assert 10_000 + study.rounds < FINAL_SEED  # starts of the final evaluation: none of the rounds'
+
+
+def test_protocol_paper_has_the_published_sizes_and_options_override_it() -> None:
+    study = s.load_study("table1", {"protocol": "paper"})
+    assert (study.transitions, study.steps, study.rounds, study.datasets) == (1_000_000, 1_000_000, 100, 1)
+    assert study.interactions == 1_000
+    assert s.load_study("table1", {"protocol": "paper", "steps": 7, "datasets": 2}) == replace(
+        study, steps=7, datasets=2
+    )
+
+
+def test_names() -> None:
+    cell = s.Cell("InvertedPendulum-v5", 0.25, "d3g")
+    assert cell.name == "InvertedPendulum-v5-25-d3g"
+    assert s.Cell("Reacher-v5", 0.07, "bco").name == "Reacher-v5-7-bco"
+    assert s.Cell("Reacher-v5", 0.125, "bco").name == "Reacher-v5-12.5-bco"
+    assert cell.data_names(SMALL) == (
+        "data/InvertedPendulum-v5-25-0.h5",
+        "data/InvertedPendulum-v5-25-1.h5",
+    )
+    assert len(cell.data_names(replace(SMALL, seeds=(1,)))) == 1  # no data set without a member
+
+
+some_settings = st.dictionaries(
+    st.sampled_from(["noise", "batch_size", "learning_rate"]),
+    st.one_of(st.integers(1, 99), st.floats(0, 1), st.booleans(), st.text('aé"\\\n\x00\x7f😀')),
+)
+
+
+@given(
+    envs=st.lists(st.sampled_from(ENVS), min_size=1, unique=True),
+    fractions=st.lists(st.floats(0, 1), min_size=1, unique=True),
+    seeds=st.lists(st.integers(0, 10**9), min_size=1, unique=True),
+    steps=st.integers(1),
+    paper=st.booleans(),
+    d3g=some_settings,
+    inverse=some_settings,
+)
+@settings(deadline=None)  # it writes a file: a busy machine may take its time
+def test_a_study_is_read_as_it_was_written(
+    envs: list[str], fractions: list[float], seeds: list[int], tmp_path_factory: Any, **fields: Any
+) -> None:
+    study = s.Study(tuple(envs), tuple(fractions), seeds=tuple(seeds), **fields)
+    path = tmp_path_factory.getbasetemp() / "study.toml"
+    write(path, s.to_toml(study))
+    assert s.load_study(path) == study
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("stepps = 3", "stepps: expected a field of a study, one of envs, random_frac"),
+        ("steps = '3'", "steps: expected a whole number from 1 up, found '3'"),
+        ("steps = 0", "steps: expected a whole number from 1 up, found 0"),
+        ("steps = true", "steps: expected a whole number from 1 up, found True"),
+        ("seeds = '0-9'", "seeds: expected a list of whole numbers from 0 up"),
+        ("seeds = []", "seeds: expected a list"),
+        ("seeds = [1, 1]", "each once, found [1, 1]"),
+        ("random_frac = [1.5]", "random_frac: expected a list of fractions from 0 to 1"),
+        ("random_frac = [nan]", "random_frac: expected a list of fractions from 0 to 1"),
+        ("random_frac = 1", "random_frac: expected a list of fractions from 0 to 1"),
+        ("envs = ['Hopper-v5']", "envs: expected a list of environments that have an expert (Inverted"),
+        ("algos = ['sac']", "algos: expected a list of algorithms (bco, d3g), each once, found ['sac']"),
+        ("protocol = 'best'", "protocol: expected final or paper, found 'best'"),
+        ("protocol = []", "protocol: expected final or paper, found []"),
+        ("precision = 'fp8'", "precision: expected fp32 or bf16"),
+        ("paper = 1", "paper: expected true or false, found 1"),
+        ("d3g = 5", "d3g: expected a table of settings"),
+        ("d3g = { gamma = [1] }", "d3g: expected a table of settings"),
+        ("inverse = { rounds = 3 }", "inverse.rounds: expected the study's own field rounds"),
+        ("inverse = { episodes = 3 }", "inverse.episodes: expected the study's own field episodes_per_round"),
+        ("steps = = 3", "study: expected TOML, such as `hidden = 128`, found Invalid value (at line 1"),
+    ],
+)
+def test_a_wrong_file_is_told_with_its_field_or_line(line: str, told: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "mine.toml", line + "\n")
+    with pytest.raises(LfoError) as caught:
+        s.load_study(path)
+    assert str(caught.value).startswith(f"{path}: {told}" if not told.startswith("each") else str(path))
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "missing"), [("envs = ['Reacher-v5']", "random_frac"), ("random_frac = [0]", "envs")]
+)
+def test_what_has_no_default_must_be_there(text: str, missing: str, tmp_path: Path) -> None:
+    with pytest.raises(LfoError, match=f"{missing}: expected a list .*, found nothing; add a line"):
+        s.load_study(write(tmp_path / "mine.toml", text))
+    with pytest.raises(LfoError, match=r"nowhere\.toml: study: expected a TOML file"):
+        s.load_study(tmp_path / "nowhere.toml")
+
+
+def test_settings_reach_the_configs() -> None:
+    study = replace(SMALL, hidden=32, precision="bf16", d3g={"gamma": 0.9}, inverse={"noise": 0.2}, rounds=3)
+    d3g, bco, inverse = (
+        s.algorithm_config(study, "d3g"),
+        s.algorithm_config(study, "bco"),
+        s.inverse_config(study),
+    )
+    assert asdict(d3g).items() >= {"hidden": 32, "bf16": True, "gamma": 0.9, "standardise": True}.items()
+    assert (bco.hidden, inverse.hidden, inverse.noise, inverse.rounds) == (32, 32, 0.2, 3)
+    published = s.algorithm_config(replace(study, paper=True), "d3g")
+    assert asdict(published).items() >= {"standardise": False, "gamma": 0.9, "hidden": 32}.items()
+    with pytest.raises(LfoError, match="study: d3g: nothing: expected a setting of D3GConfig"):
+        s.algorithm_config(replace(SMALL, d3g={"nothing": 1}), "d3g")
+    with pytest.raises(LfoError, match="study: inverse: noise: expected a number from 0 up"):
+        s.inverse_config(replace(SMALL, inverse={"noise": "loud"}))
+
+
+def test_help_and_docs_tell_the_true_defaults() -> None:
+    command = cli.get_command(click.Context(cli), "study")
+    assert command is not None
+    told = {p.name: getattr(p, "help", None) or "" for p in command.params}
+    docs = (Path(__file__).parents[2] / "docs" / "study.md").read_text(encoding="utf-8")
+    for known in fields(s.Study):
+        assert known.name in told or known.name in ("d3g", "bco", "inverse")
+        assert f"| `{known.name}` |" in docs or f"`[{known.name}]`" in docs
+        if type(known.default) is int:
+            paper = s.PROTOCOLS["paper"].get(known.name)
+            changed = f"final: {known.default}, paper: {paper}" if paper else f"{known.default}"
+            assert f"[{changed}]" in told[known.name]
+            shown = f"{known.default:,} ({paper:,})" if paper else f"{known.default:,}"
+            assert f"| `{known.name}` | {shown} |" in docs
+
+
+def test_a_folder_keeps_its_study_but_may_grow() -> None:
+    where = Path("DIR/study.toml")
+    for change in ({"steps": 3}, {"seeds": (1,)}, {"protocol": "paper"}, {"d3g": {"gamma": 0.5}}):
+        with pytest.raises(LfoError) as caught:
+            s.same_study(SMALL, replace(SMALL, **change), where)  # type: ignore[arg-type]
+        text = str(caught.value)
+        assert text.startswith(f"{where}: {next(iter(change))}: expected ")
+        assert "as the study was started, found " in text
+        assert text.endswith("; start it with the same, or choose another -o")
+    more = replace(SMALL, envs=ENVS[:1], random_frac=(0.25, 1.0), algos=("bco",))
+    grown = s.same_study(SMALL, more, where)
+    assert grown.envs == ("Reacher-v5", "InvertedPendulum-v5")
+    assert grown.random_frac == (0.25, 0.5, 1.0)
+    assert grown.algos == SMALL.algos
+
+
+def test_status_is_kept_and_anything_else_is_waiting(tmp_path: Path) -> None:
+    cell = s.cells(SMALL)[0]
+    assert s.read_status(tmp_path, cell) == s.Status()
+    s.write_status(tmp_path, cell, s.Status("training", 3, 9, 1.5))
+    found = s.read_status(tmp_path, cell)
+    assert (found.state, found.done, found.total, found.seconds) == ("training", 3, 9, 1.5)
+    assert found.pid
+    assert found.updated
+    (tmp_path / "cells" / cell.name / "status.json").write_text("[]")
+    assert s.read_status(tmp_path, cell) == s.Status()
+
+
+def test_time_left_follows_from_the_speed_so_far(tmp_path: Path) -> None:
+    """One cell did 50 of 100 units in 10 s; three wait, one worker: 10 s, and 20 s for each other."""
+    (tmp_path / "study.toml").write_text(s.to_toml(replace(SMALL, algos=("bco", "d3g"))))
+    first, *others = s.cells(SMALL)
+    for cell in others:
+        s.write_status(tmp_path, cell, s.Status("waiting", 0, 100))
+    assert s.overview(tmp_path, running=True).seconds_left is None
+    s.write_status(tmp_path, first, s.Status("training", 0, 100, 5.0))  # starting: nothing is known yet
+    assert s.overview(tmp_path, running=True).seconds_left is None
+    s.write_status(tmp_path, first, s.Status("training", 50, 100, 10.0))
+    found = s.overview(tmp_path, running=True)
+    assert [row.seconds_left for row in found.rows] == [10, 20, 20, 20]
+    assert found.seconds_left == 70
+    s.write_status(tmp_path, others[0], s.Status("training", 50, 100, 10.0))
+    assert s.overview(tmp_path, running=True).seconds_left == 30  # two at a time now
+    stopped = s.overview(tmp_path)  # nobody holds the lock
+    assert not stopped.running
+    assert stopped.count("stopped") == 2
+    with s.locked(tmp_path / ".lock", wait=False) as mine:
+        assert mine
+        assert s.overview(tmp_path).running
+        with s.locked(tmp_path / ".lock", wait=False) as again:
+            assert not again
+
+
+def test_a_cells_rows_are_worked_out_from_its_files(tmp_path: Path) -> None:
+    """Member 1: final (1 + 3) / 2 = 2; rounds (5 + 7) / 2 = 6 and (0 + 1) / 2 = 0.5."""
+    study = replace(SMALL, rounds=2, interactions=30, grad_steps=20, steps=500, seeds=(7, 8, 9))
+    cell = s.Cell("Reacher-v5", 0.5, "d3g")
+    assert study_run.cell_results(tmp_path, study, cell) == []
+    where = tmp_path / "cells" / cell.name
+    where.mkdir(parents=True)
+    final = [(0, 10.0), (0, 20.0), (1, 1.0), (1, 3.0), (2, -4.0), (2, -4.0)]
+    write_csv(where / "scores.csv", [{"member": m, "return": r} for m, r in final])
+    rounds = [(0, 1, 1.0), (0, 2, 2.0), (1, 1, 5.0), (1, 1, 7.0), (1, 2, 0.0), (1, 2, 1.0), (2, 1, -3.0)]
+    write_csv(where / "evaluations.csv", [{"member": m, "round": k, "return": r} for m, k, r in rounds])
+    found = study_run.cell_results(tmp_path, study, cell)
+    assert [(row["seed"], row["dataset"]) for row in found] == [(7, 0), (8, 1), (9, 0)]
+    assert [row["score_final"] for row in found] == [15.0, 2.0, -4.0]
+    assert [row["score_best"] for row in found] == [2.0, 6.0, -3.0]
+    assert {(row["interactions"], row["gradient_steps"]) for row in found} == {(60, 540)}
+    write_csv(tmp_path / "rows.csv", found)
+    header = read_csv(tmp_path / "rows.csv")[0]
+    assert ",".join(header) == (
+        "env,random_frac,algo,seed,dataset,protocol,score_final,score_best,interactions,gradient_steps"
+    )
