@@ -14,7 +14,7 @@ from lfo.cli.interact import demonstrations, environment, require_trained, round
 
 if TYPE_CHECKING:
     from lfo.acting.evaluation import Evaluation
-    from lfo.algorithms.registry import Agent
+    from lfo.algorithms.protocol import Agent
     from lfo.runs.folder import RunFolder
 
 

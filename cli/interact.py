@@ -12,7 +12,7 @@ from lfo.cli._common import DEVICE, note, parse_settings, resumable
 if TYPE_CHECKING:
     from lfo.acting.rounds import Round
     from lfo.algorithms.inverse import InverseConfig
-    from lfo.algorithms.registry import Agent
+    from lfo.algorithms.protocol import Agent
     from lfo.runs.folder import RunFolder
     from lfo.training.sources import Table
 

@@ -20,7 +20,7 @@ from lfo.cli._common import (
 )
 
 if TYPE_CHECKING:
-    from lfo.algorithms.registry import Config
+    from lfo.algorithms.protocol import Config
     from lfo.datasets import Transitions
 
 _STEPS = 50_000
@@ -125,7 +125,7 @@ def command(
     with resumable(f"d3g-lfo train -o {output} --resume"), bars() as progress:
         agent, _ = train(
             data,
-            algo=algo,
+            algorithm=registry.spec(algo).cls,
             config=config,
             members=members,
             steps=steps or record["steps"],
