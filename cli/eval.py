@@ -9,8 +9,15 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from lfo.cli._common import DEVICE, note, resumable
-from lfo.cli.interact import demonstrations, environment, require_trained, round_lines
+from lfo.cli._common import (
+    demonstrations,
+    environment,
+    note,
+    option,
+    require_trained,
+    resumable,
+    round_lines,
+)
 
 if TYPE_CHECKING:
     from lfo.acting.evaluation import Evaluation
@@ -38,7 +45,7 @@ if TYPE_CHECKING:
     help="Film the first member's first episode; needs the extra 'video'.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
-@DEVICE
+@option("device")
 @click.option("--overwrite", is_flag=True, help="Replace the video if it exists.")
 def command(
     run: Path,

@@ -7,14 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lfo.cli._common import DEVICE, note, parse_settings, resumable
+from lfo.cli._common import (
+    demonstrations,
+    environment,
+    note,
+    option,
+    parse_settings,
+    require_trained,
+    resumable,
+    round_lines,
+)
 
 if TYPE_CHECKING:
     from lfo.acting.rounds import Round
     from lfo.algorithms.inverse import InverseConfig
-    from lfo.algorithms.registry import Agent
     from lfo.runs.folder import RunFolder
-    from lfo.training.sources import Table
 
 
 @click.command()
@@ -35,7 +42,7 @@ if TYPE_CHECKING:
     metavar="KEY=VALUE",
     help="noise, batch_size or learning_rate; repeatable.",
 )
-@DEVICE
+@option("device")
 @click.option("--resume", is_flag=True, help="Go on after the last round; what is not given is as it was.")
 @click.option("--overwrite", is_flag=True, help="Forget the rounds so far and start again.")
 def command(
@@ -111,59 +118,3 @@ def _config(out: RunFolder, changes: dict[str, Any], resume: bool) -> InverseCon
     kept = out.info().get("interact", {}).get("config", {}) if resume else {}
     config = configure(InverseConfig(), kept, where=str(out.path / "run.json"))
     return configure(config, changes, where="--set")
-
-
-def require_trained(out: RunFolder, agent: Agent) -> None:
-    """Refuse a run that is still in training.
-
-    Raises:
-        LfoError: steps are missing.
-    """
-    from lfo.datasets import LfoError
-
-    steps = int(out.info()["steps"])
-    if agent.learns_offline and agent.updates < steps:
-        raise LfoError(
-            f"{out.path}: expected a trained run, found {agent.updates:,} of its {steps:,} steps; "
-            f"finish it with `d3g-lfo train -o {out.path} --resume`"
-        )
-
-
-def environment(out: RunFolder, env: str | None) -> str:
-    """The one asked for, the one the run has interacted with, or the data's.
-
-    Raises:
-        LfoError: none is known.
-    """
-    from lfo.datasets import LfoError
-
-    info = out.info()
-    found = env or info.get("interact", {}).get("env") or info.get("env")
-    if found is None:
-        raise LfoError(
-            f"{out.path}: the data set names no environment; pass one with --env, such as --env Hopper-v5"
-        )
-    return str(found)
-
-
-def demonstrations(out: RunFolder, agent: Agent) -> Table | None:
-    """The run's data for an algorithm that imitates it; the others do without."""
-    from lfo.training.sources import load_demonstrations
-
-    return None if agent.learns_offline else load_demonstrations(out, agent)
-
-
-def round_lines(round_: Round, rounds: int, out: RunFolder) -> str:
-    """A line for each data set of the run: interactions, mean ± std over members, every member's mean."""
-    info = out.info()
-    means = round_.evaluation.member_means
-    lines = []
-    for index in range(len(info["datasets"])):
-        mine = [m for m, member in enumerate(info["members"]) if member["dataset"] == index]
-        each = "  ".join(f"seed {info['members'][m]['seed']}: {means[m]:.2f}" for m in mine)
-        name = f"  {Path(info['datasets'][index]['source']).name}" if len(info["datasets"]) > 1 else ""
-        lines.append(
-            f"round {round_.number}/{rounds}{name}  {round_.interactions:,} interactions  "
-            f"return {means[mine].mean():.2f} ± {means[mine].std():.2f}  ({each})"
-        )
-    return "\n".join(lines)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lfo.cli._common import (
-    DEVICE,
     PRECISIONS,
     command_line,
     note,
+    option,
     parse_seeds,
     parse_settings,
     resumable,
@@ -55,7 +55,7 @@ _STEPS = 50_000
     help="Of D3G's matrix products: bf16 is for processors that have it, tf32 for GPUs.  [default: fp32]",
 )
 @click.option("--paper", is_flag=True, help="The published algorithm, without this project's changes.")
-@DEVICE
+@option("device")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run; what is not given is as it was.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing run.")
 @click.pass_context
