@@ -21,6 +21,7 @@ from lfo.algorithms.registry import Spec
 from lfo.nn.batches import Batch
 from lfo.nn.networks import MLP, adam, descend, member_generators
 from lfo.nn.scaling import Units
+from lfo.settings import Count, Positive
 
 __all__ = ["BCO", "SPEC", "BCOConfig"]
 
@@ -29,9 +30,9 @@ __all__ = ["BCO", "SPEC", "BCOConfig"]
 class BCOConfig:
     """Settings of BCO; the number in brackets is the published one where it differs."""
 
-    hidden: int = 256  # units in each of the two hidden layers
-    batch_size: int = 256  # demonstration transitions a step and member
-    learning_rate: float = 3e-4  # Adam
+    hidden: Count = 256  # units in each of the two hidden layers
+    batch_size: Count = 256  # demonstration transitions a step and member
+    learning_rate: Positive = 3e-4  # Adam
     standardise: bool = True  # [False]
 
     @classmethod

@@ -57,6 +57,7 @@ from lfo.nn.batches import Batch
 from lfo.nn.losses import expectile_loss, pessimistic, q_target, value_range
 from lfo.nn.networks import MLP, adam, descend, member_generators, passed_through
 from lfo.nn.scaling import Units
+from lfo.settings import Count, Discount, Fraction, NonNegative, Positive, Precision
 
 __all__ = ["D3G", "SPEC", "D3GConfig"]
 
@@ -68,23 +69,25 @@ class D3GConfig:
     """Settings of D3G; the number in brackets is the published one where it differs."""
 
     # networks and optimisation (paper §3.2 and TD3)
-    hidden: int = 256  # units in each hidden layer
-    batch_size: int = 256  # transitions a step and member
-    learning_rate: float = 3e-4  # Adam, all networks
-    gamma: float = 0.99  # discount
-    polyak: float = 0.01  # share of the online weights that enters the targets [0.005]
-    predictor_every: int = 2  # steps between updates of τ and of the targets
-    cycle_weight: float = 1.0  # β, weight of the cycle error in τ's loss
-    precision: str = "fp32"  # of the hidden layers' products: bf16 on processors that have it, tf32 on GPUs
+    hidden: Count = 256  # units in each hidden layer
+    batch_size: Count = 256  # transitions a step and member
+    learning_rate: Positive = 3e-4  # Adam, all networks
+    gamma: Discount = 0.99  # discount
+    polyak: Fraction = 0.01  # share of the online weights that enters the targets [0.005]
+    predictor_every: Count = 2  # steps between updates of τ and of the targets
+    cycle_weight: NonNegative = 1.0  # β, weight of the cycle error in τ's loss
+    precision: Precision = (
+        "fp32"  # of the hidden layers' products: bf16 on processors that have it, tf32 on GPUs
+    )
     act_on_cycle: bool = False  # aim for C(s, τ(s)) instead of τ(s): sooner there, less steady in the end
     # departures from the paper, see the module's docstring
     stop_at_timeouts: bool = False  # [True]
     standardise: bool = True  # [False]
     bound_deltas: bool = True  # [False]
     relative_value: bool = True  # [False]
-    expectile: float = 0.9  # κ of V_χ, with relative_value
+    expectile: Fraction = 0.9  # κ of V_χ, with relative_value
     clip_targets: bool = True  # [False]
-    known_within: float = 3.0  # standard deviations from the data's mean [0: every state is known]
+    known_within: NonNegative = 3.0  # standard deviations from the data's mean [0: every state is known]
 
     @classmethod
     def paper(cls) -> D3GConfig:

@@ -20,6 +20,7 @@ from lfo.nn.heads import ActionHead
 from lfo.nn.learner import Learner, copy_member
 from lfo.nn.networks import MLP, adam, descend, member_generators
 from lfo.nn.scaling import Units
+from lfo.settings import Count, NonNegative, Positive
 
 __all__ = ["Inverse", "InverseConfig"]
 
@@ -28,14 +29,14 @@ __all__ = ["Inverse", "InverseConfig"]
 class InverseConfig:
     """Settings of the inverse stage; the number in brackets is the published one where it differs."""
 
-    rounds: int = 10  # rounds of interaction and fitting [100]
-    interactions: int = 1000  # environment steps a round and member
-    grad_steps: int = 2000  # gradient steps a round [10,000]
-    episodes: int = 10  # episodes of the evaluation after each round
-    noise: float = 0.1  # standard deviation of the exploration noise, in units of a_max
-    hidden: int = 256  # units in each of the two hidden layers
-    batch_size: int = 256  # interactions a gradient step and member
-    learning_rate: float = 3e-4  # Adam
+    rounds: Count = 10  # rounds of interaction and fitting [100]
+    interactions: Count = 1000  # environment steps a round and member
+    grad_steps: Count = 2000  # gradient steps a round [10,000]
+    episodes: Count = 10  # episodes of the evaluation after each round
+    noise: NonNegative = 0.1  # standard deviation of the exploration noise, in units of a_max
+    hidden: Count = 256  # units in each of the two hidden layers
+    batch_size: Count = 256  # interactions a gradient step and member
+    learning_rate: Positive = 3e-4  # Adam
 
 
 class Inverse(Learner):
