@@ -43,7 +43,7 @@ def read(source: str, with_actions: bool = False) -> Columns:
     env_spec = dataset.env_spec
     metadata = Metadata(
         source=where,
-        path=main if main.is_file() else None,
+        path=main if main.is_file() else data_path,
         env_id=None if env_spec is None else str(env_spec.id),
         attributes={"minari_version": str(dataset.minari_version)},
     )

@@ -147,7 +147,9 @@ def load_policy(policy: str | Path, env: Env, *, trust_pickle: bool = False) -> 
         return RandomPolicy(low, high)
     named = str(policy) == "expert"
     loaded = _read_expert(env) if named else _read_path(Path(policy), trust_pickle=trust_pickle)
-    require_state_dim(env, loaded.state_dim, of=f"policy {policy}")
+    require_state_dim(
+        env, loaded.state_dim, of=f"policy {policy}", use="the environment that the policy was trained in"
+    )
     if not (np.array_equal(loaded.low, low) and np.array_equal(loaded.high, high)):
         raise LfoError(
             f"policy {policy}: expected the environment's action bounds {low.tolist()} to {high.tolist()}, "
@@ -263,7 +265,7 @@ def _read_sb3(path: Path) -> MLPPolicy:
             import stable_baselines3
     except ImportError as error:
         raise LfoError(
-            f"policy {path}: reading it needs Stable-Baselines3; install it with `pip install 'd3g-lfo[sb3]'`"
+            f"policy {path}: reading it needs Stable-Baselines3; run `pip install stable-baselines3`"
         ) from error
     try:
         algorithm = _sb3_algorithm(path)
