@@ -72,6 +72,7 @@ def command(
     from lfo.cli._progress import bars
     from lfo.datasets import check_output, save
     from lfo.datasets.collect import collect
+    from lfo.errors import LfoError
     from lfo.processes import available_cores
 
     if random_frac is None and policy != "random":
@@ -85,18 +86,21 @@ def command(
         )
     check_output(output, overwrite=overwrite)
     actor = _of_run(Path(policy), env, member or 0) if run else policy
-    with bars() as progress:
-        progress.start(f"collect {env}", steps)
-        data, actions = collect(
-            env,
-            random_frac=random_frac,
-            steps=steps,
-            seed=seed,
-            policy=actor,
-            trust_pickle=trust_pickle,
-            jobs=jobs or available_cores(),
-            progress=progress.step,
-        )
+    try:
+        with bars() as progress:
+            progress.start(f"collect {env}", steps)
+            data, actions = collect(
+                env,
+                random_frac=random_frac,
+                steps=steps,
+                seed=seed,
+                policy=actor,
+                trust_pickle=trust_pickle,
+                jobs=jobs or available_cores(),
+                progress=progress.step,
+            )
+    except KeyboardInterrupt as error:
+        raise LfoError("interrupted; nothing was written") from error
     save(data, output, actions=actions if keep_actions else None, overwrite=overwrite)
     returns = data.episode_returns()
     click.echo(

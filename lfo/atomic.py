@@ -28,7 +28,7 @@ def check_output(path: str | Path, *, overwrite: bool = False) -> None:
     if path.exists() and not overwrite:
         raise LfoError(f"{path}: already exists; pass --overwrite to replace it")
     if not path.parent.is_dir():
-        raise LfoError(f"{path}: no such folder: {path.parent}; make it first, or choose another")
+        raise LfoError(f"{path}: no such folder; check that the folder exists, or choose another")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise LfoError(f"{path}: the folder {path.parent} is not writable; choose another")
 

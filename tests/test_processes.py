@@ -51,7 +51,7 @@ def test_an_error_is_raised_here(jobs: int) -> None:
 
 
 def test_a_process_that_ends_suddenly_is_one_line() -> None:
-    with pytest.raises(LfoError, match="ended before its work was done.*--jobs 1") as caught:
+    with pytest.raises(LfoError, match=r"ended before its work was done.*--jobs 1") as caught:
         share_out(os._exit, [3, 3], 2, lambda index, result: None)
     assert "\n" not in str(caught.value)
 

@@ -181,5 +181,5 @@ def _vector_actions(env_id: str, actions: Box, finite: bool) -> tuple[str, str]:
         space = f"g.spaces.Box(-1, 1, ({int(np.prod(actions.shape))},))"
     return new, (
         f"import gymnasium as g; g.register({new!r}, lambda **k: g.wrappers.TransformAction("
-        f"e := g.make({env_id!r}, **k), lambda a: a.reshape({actions.shape}), {space}))"
+        f"e := g.make({env_id!r}, disable_env_checker=True, **k), lambda a: a.reshape({actions.shape}), {space}))"
     )
