@@ -50,7 +50,8 @@ def _facts(s: dict[str, Any]) -> list[str]:
     if s["dropped"]:
         facts["dropped"] = f"{s['dropped']:,} rows: {s['dropped_reason']}"
     facts |= {str(key): str(value) for key, value in s["attributes"].items()}
-    return [f"{key:<12} {value}" for key, value in facts.items()]
+    width = max(map(len, facts))
+    return [f"{key:<{width}} {value}" for key, value in facts.items()]
 
 
 def _spread(s: dict[str, Any], name: str) -> str:
