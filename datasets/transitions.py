@@ -85,7 +85,7 @@ def behaviour_name(policy: str | None, random_frac: float | None) -> str:
         policy: its name, if known.
         random_frac: fraction of uniform random actions, in [0, 1], if known.
     """
-    if random_frac == 1:
+    if random_frac == 1 or policy == "random":
         return "random"
     share = f"{random_frac:.0%} random actions" if random_frac else ""
     return ", ".join(part for part in (policy, share) if part) or "not recorded"

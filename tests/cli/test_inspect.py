@@ -96,6 +96,7 @@ def test_json_by_hand(run):
         ("expert", 0.25, "expert, 25% random actions"),
         ("expert", 1.0, "random"),
         ("random", 1.0, "random"),
+        ("random", 0.5, "random"),
         (None, 0.5, "50% random actions"),
     ],
 )
