@@ -9,15 +9,12 @@ differences between them are paired.
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
-import signal
-import threading
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lfo.errors import data_error
+from lfo.processes import share_out
 from lfo.tabular.grid import Grid, coordinates, make_grid, policy_return, policy_value
 
 __all__ = [
@@ -310,9 +308,13 @@ def run_experiments(
     done = len(tasks) - len(missing)
     report = progress or (lambda finished, total: None)
     report(done, len(tasks))
-    for _ in _finished(directory, missing, min(jobs, len(missing))):
+
+    def stored(index: int, nothing: None) -> None:
+        nonlocal done
         done += 1
         report(done, len(tasks))
+
+    share_out(partial(_store, directory), missing, jobs, stored, finish=True)
     return tasks
 
 
@@ -353,38 +355,6 @@ def write_text(path: Path, text: str) -> None:
 
 def _store(directory: Path, task: Task) -> None:
     save_trial(trial_path(directory, task), run_trial(task))
-
-
-def _finished(directory: Path, tasks: list[Task], jobs: int) -> Iterable[None]:
-    """Run tasks, yielding as each is stored."""
-    if jobs <= 1:
-        for task in tasks:
-            _store(directory, task)
-            yield
-        return
-    # Fresh processes: a forked one would inherit the locks of our threads.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_worker) as pool:
-        try:
-            for future in as_completed([pool.submit(_store, directory, task) for task in tasks]):
-                future.result()
-                yield
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)  # the trials under way are finished and stored
-            raise
-
-
-def _worker() -> None:
-    """Leave Ctrl-C to the parent, and end with it even if it is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def watch() -> None:
-        parent = multiprocessing.parent_process()
-        assert parent is not None
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def greedy_path(grid: Grid, policy: NDArray[np.float64]) -> NDArray[np.float32]:
