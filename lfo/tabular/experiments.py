@@ -1,9 +1,8 @@
 """The published experiments as data, and the trials that they consist of.
 
-A trial is one learner on one grid with one seed. Trials are independent of each other, of their order and of
-how many processes run them; each is stored in its own file as soon as it is finished, so a run that was
-killed goes on with those that are missing. All curves of an experiment share the seeds of their trials, so
-differences between them are paired.
+A trial is one learner on one grid with one seed. Its result depends on nothing else, such as the number of
+processes. It is stored in its own file when it is finished, so that an interrupted run continues with the missing
+ones. The curves of an experiment share their trials' seeds, so their differences are paired.
 """
 
 from __future__ import annotations
@@ -24,7 +23,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lfo.errors import data_error
+from lfo.atomic import atomic_file, write_whole
+from lfo.errors import LfoError, data_error
 from lfo.tabular.grid import Grid, coordinates, make_grid, policy_return, policy_value
 
 __all__ = [
@@ -41,7 +41,6 @@ __all__ = [
     "run_trial",
     "save_trial",
     "trial_path",
-    "write_text",
 ]
 
 EPISODES = 50_000
@@ -104,19 +103,23 @@ _PERMUTED = {"permutation": REVERSED}
 
 EXPERIMENTS: dict[str, Experiment] = {
     "equivalence": Experiment(
-        "QSS and QSA in a deterministic grid, N and I given",
+        "QSS and Q-learning (QSA) in a deterministic grid",
         trials=50,
         curves=(Curve("QSS", "qss"), Curve("QSA", "qsa")),
     ),
-    "stochastic": Experiment("Actions replaced by random ones, N and I given", trials=10, curves=_slips()),
+    "stochastic": Experiment(
+        "QSS and Q-learning (QSA) when some actions are replaced at random", trials=10, curves=_slips()
+    ),
     "cliff": Experiment(
-        "The windy cliff, N and I given",
+        "QSS and Q-learning (QSA) at a windy cliff",
         trials=10,
         curves=(Curve("QSS", "qss", {"windy_cliff": True}), Curve("QSA", "qsa", {"windy_cliff": True})),
     ),
-    "redundant": Experiment("4, 40 and 400 actions, I learned", trials=50, curves=_redundant()),
+    "redundant": Experiment(
+        "QSS and Q-learning (QSA) with 4, 40 and 400 actions", trials=50, curves=_redundant()
+    ),
     "permuted": Experiment(
-        "Transfer to reversed actions, I learned",
+        "QSS and Q-learning (QSA) after the actions are reversed",
         trials=50,
         curves=(
             Curve("QSS, transferred", "qss", _PERMUTED, learned_inverse=True, transferred=True),
@@ -232,12 +235,10 @@ def trial_path(directory: Path, task: Task) -> Path:
 
 
 def save_trial(path: Path, trial: Trial) -> None:
-    """Write a trial to a temporary file and rename it, so that a stored trial is a whole one."""
+    """Store a trial; a file that is there is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "wb") as file:
+    with atomic_file(path) as file:
         np.savez_compressed(file, **asdict(trial))
-    os.replace(temporary, path)
 
 
 def load_trial(path: Path, task: Task) -> Trial:
@@ -322,16 +323,13 @@ def _claim(directory: Path, settings: dict[str, int]) -> None:
     if path.exists():
         found = _read_settings(path)
         if found != settings:
-            raise data_error(
-                path,
-                "settings",
-                expected=str(settings),
-                found=str(found),
-                remedy="resume with the same, or overwrite",
+            said = [" ".join(f"--{name} {value}" for name, value in one.items()) for one in (settings, found)]
+            raise LfoError(
+                f"{path}: settings: expected {said[0]}, found {said[1]}; pass {said[1]}, or choose another folder"
             )
         return
     directory.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps(settings) + "\n")
+    write_whole(path, json.dumps(settings) + "\n")
 
 
 def _read_settings(path: Path) -> dict[str, Any]:
@@ -339,16 +337,10 @@ def _read_settings(path: Path) -> dict[str, Any]:
         settings = json.loads(path.read_text(encoding="utf-8"))
         return {"seed": settings["seed"], "episodes": settings["episodes"]}
     except (ValueError, TypeError, KeyError) as error:
+        remedy = "pass --overwrite to start again, or choose another folder"
         raise data_error(
-            path, "settings", expected="seed and episodes", found=repr(error), remedy="overwrite the folder"
+            path, "settings", expected="seed and episodes", found=repr(error), remedy=remedy
         ) from error
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a small file whole or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
 
 
 def _store(directory: Path, task: Task) -> None:

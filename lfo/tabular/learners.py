@@ -23,10 +23,7 @@ from lfo.tabular.grid import CAP, Grid
 try:
     import numba
 except ImportError as error:
-    raise LfoError(
-        "gridworld: numba: expected the package numba, which compiles the tabular learners, found none; "
-        "install the extra `tabular`: pip install 'd3g-lfo[tabular]'"
-    ) from error
+    raise LfoError("gridworld: the package numba is not installed; run `pip install numba`") from error
 
 __all__ = [
     "Inverse",

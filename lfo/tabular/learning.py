@@ -1,69 +1,24 @@
-"""Means over trials, their bootstrap intervals, and how long learning took."""
+"""When a run of the gridworld has learned, and its curve in a few hundred points."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = [
-    "LEARNED",
-    "Array",
-    "Estimate",
-    "band",
-    "episodes_to_learn",
-    "estimate",
-    "report_points",
-    "window_means",
-]
+from lfo.reporting.statistics import Array
 
-Array = NDArray[np.floating[Any]]
-RESAMPLES = 2000
-# A policy counts as learned once it has closed this share of the gap between never arriving and the optimum.
+__all__ = ["LEARNED", "episodes_to_learn", "report_points", "window_means"]
+
 LEARNED = 0.95
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over trials and its 95% bootstrap interval."""
-
-    mean: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        """Mean and interval, rounded to read."""
-        digits = 2 if max(abs(self.low), abs(self.high)) < 10 else 1 if abs(self.mean) < 1000 else 0
-        return f"{self.mean:,.{digits}f} [{self.low:,.{digits}f}, {self.high:,.{digits}f}]"
-
-
-def estimate(values: Array) -> Estimate:
-    """Mean over trials with its bootstrap interval.
-
-    Args:
-        values: [trials].
-    """
-    low, high = band(values[:, None])
-    return Estimate(float(values.mean()), float(low[0]), float(high[0]))
-
-
-def band(values: Array) -> tuple[Array, Array]:
-    """95% percentile interval of the mean over the first axis: [trials, n] -> [n], [n]."""
-    trials = len(values)
-    rng = np.random.default_rng(0)
-    weights = rng.multinomial(trials, np.full(trials, 1 / trials), size=RESAMPLES) / trials
-    low, high = np.percentile(weights @ values, [2.5, 97.5], axis=0)
-    return low, high
+"""Share of the gap between never arriving and the best return that a learned policy closes."""
 
 
 def episodes_to_learn(returns: Array, floor: float, best: float) -> float:
-    """Episodes before the first evaluation from which on the policy counts as learned.
+    """Episodes before the first evaluation from which on the policy counts as learned; inf if there is none.
 
-    It counts if that evaluation and the average of the next ones reach a learned policy's return. The average
-    is over a 500th of the run (100 of the published 50,000 evaluations), so a policy that is good by chance
-    once does not count; nor does one that is lost again: inf if the last of them are below, too.
+    Both that evaluation and the mean of the evaluations after it must reach a learned policy's return. The mean
+    is over a 500th of the run (100 of the published 50,000 evaluations), so a single lucky policy does not count.
+    Neither does a policy that is lost again: the mean of the last evaluations must reach that return too.
 
     Args:
         returns: [episodes + 1].
@@ -79,13 +34,17 @@ def episodes_to_learn(returns: Array, floor: float, best: float) -> float:
 
 
 def report_points(episodes: int) -> NDArray[np.int64]:
-    """Ends of the windows the curves are averaged over: dense at first, then 250 equal ones."""
+    """Last evaluations of the windows that a curve is averaged over: dense at first, then 250 equal ones.
+
+    Returns:
+        [n], increasing from 1 to episodes + 1.
+    """
     dense = np.geomspace(1, episodes + 1, 120)
     even = np.linspace(0, episodes + 1, 251)[1:]
     return np.unique(np.maximum(np.concatenate([dense, even]).astype(np.int64), 1))
 
 
 def window_means(returns: Array, ends: NDArray[np.int64]) -> Array:
-    """Means of the evaluations since the previous end: [trials, episodes + 1] -> [trials, ends]."""
+    """Mean return in each window: [trials, episodes + 1] and [n] -> [trials, n]."""
     sums = np.cumsum(returns, axis=1, dtype=np.float64)[:, ends - 1]
     return np.diff(sums, axis=1, prepend=0.0) / np.diff(ends, prepend=0)
