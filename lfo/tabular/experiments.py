@@ -56,17 +56,17 @@ class Curve:
     grid: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of :func:`~lfo.tabular.grid.make_grid`."""
     learned_inverse: bool = False
-    """I(s, s') is learned from the actions seen, not given (QSS only)."""
+    """QSS only: I(s, s') is learned from the actions seen, not given."""
     transferred: bool = False
-    """Q is first learned for as many episodes with actions (0, 1, 2, 3); I then starts anew."""
+    """Q is first learned for as many episodes with the usual actions; then I starts empty."""
     frozen: bool = False
-    """Q stays as it was transferred: I alone is learned."""
+    """The transferred Q does not change; only I is learned."""
     panel: str = ""
     """The part of the figure the line is drawn in."""
 
     @property
     def name(self) -> str:
-        """What the curve is called where its panel is not seen."""
+        """What the curve is called outside its panel."""
         return f"{self.label}, {self.panel}" if self.panel else self.label
 
 
@@ -79,7 +79,7 @@ class Experiment:
     """Published number of trials."""
     curves: tuple[Curve, ...]
     log_x: bool = False
-    """Draw episodes on a logarithmic axis: what matters happens in the first few."""
+    """Draw episodes on a logarithmic axis."""
 
 
 def _slips() -> tuple[Curve, ...]:
@@ -138,18 +138,18 @@ class Trial:
     """What is kept of one trial."""
 
     returns: NDArray[np.float32]
-    """[episodes + 1]: greedy return before each episode and after the last (mean of 10 where dynamics are
-    random)."""
+    """[episodes + 1]: return of the greedy policy before each episode and after the last one; the mean of 10
+    rollouts where dynamics are random."""
     values: NDArray[np.float64]
     """[S]: learned value of each state: max over N(s) of Q(s, s'), or max over a of Q(s, a)."""
     policy: NDArray[np.float64]
     """[S, 4]: the final greedy policy, as probabilities of directions."""
     start_value: float
-    """What the learner believes the start is worth: its entry of ``values``."""
+    """The learned value of the start: its entry of ``values``."""
     true_start_value: float
-    """What the final greedy policy is worth there: its discounted value, exact."""
+    """The exact discounted value of the final greedy policy there."""
     policy_return: float
-    """The final greedy policy's expected undiscounted return, exact."""
+    """The exact expected undiscounted return of the final greedy policy."""
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ def _gamma() -> float:
 
 
 def _generators(task: Task, phase: int) -> tuple[np.random.Generator, np.random.Generator]:
-    """Streams of acting and of evaluating; phase 1 is what is learned before a transfer."""
+    """Random numbers for acting and for evaluating; phase 1 is learning before a transfer."""
     streams = np.random.SeedSequence(task.seed, spawn_key=(task.trial, phase)).spawn(2)
     return np.random.default_rng(streams[0]), np.random.default_rng(streams[1])
 
@@ -288,22 +288,22 @@ def run_experiments(
     """Run the trials that are not stored in ``directory`` yet, in ``jobs`` processes.
 
     Args:
-        directory: Where trials are stored; made if need be.
+        directory: Where trials are stored; made if it is missing.
         names: Keys of :data:`EXPERIMENTS`.
         trials: Trials of each curve; the published number if None.
         episodes: Episodes a trial.
-        seed: Of everything; a trial's own seed is derived from it and the trial's number.
-        jobs: Processes. The results do not depend on it. More than one start fresh interpreters, so a script
-            that asks for them needs its ``if __name__ == "__main__":``.
+        seed: A trial's own seed is derived from it and the trial's number.
+        jobs: Processes. The results do not depend on it. With more than one, a script needs
+            ``if __name__ == "__main__":`` around this call.
         progress: Called with (trials finished, all trials), also at the start.
 
     Returns:
-        All tasks of the run, stored now.
+        All tasks of the run; their trials are stored.
 
     Raises:
         LfoError: numba is not installed, or the directory holds trials of another seed or length.
     """
-    import lfo.tabular.learners  # noqa: F401  (numba missing is said here, not in a worker)
+    import lfo.tabular.learners  # noqa: F401  (if numba is missing, fail here and not in a worker)
 
     _claim(directory, {"seed": seed, "episodes": episodes})
     tasks = plan(names, trials, episodes, seed)

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Band", "curves_figure", "values_figure"]
 
-COLOURS = {"qss": BLUES, "qsa": ORANGES}
 WIDTH = 6.4
 """Inches. Text stays readable where the picture is shown 400 pixels wide."""
 
@@ -48,12 +47,10 @@ def curves_figure(
         indices = [index for index, curve in enumerate(experiment.curves) if curve.panel == panel]
         for index in indices:
             curve = experiment.curves[index]
-            shade = _shade(experiment, curve)
-            # Where curves coincide, the earlier one shows on both sides of the later one.
-            style = {"color": COLOURS[curve.learner][shade], "linewidth": 3.2 - indices.index(index) * 0.6}
             ends, mean, low, high = bands[index]
+            style = _style(experiment, curve)
             ax.fill_between(ends, low, high, color=style["color"], **BAND)
-            line = ax.plot(ends, mean, linestyle="--" if curve.frozen else "-", label=_name(curve), **style)
+            line = ax.plot(ends, mean, label=_name(curve), **style)
             handles.setdefault(_name(curve), line[0])
         _best(ax, bests[indices[0]])
         ax.set_title(panel, fontsize=TITLE)
@@ -76,10 +73,13 @@ def _name(curve: Curve) -> str:
     return curve.label if curve.label.startswith(learner) else f"{learner}, {curve.label}"
 
 
-def _shade(experiment: Experiment, curve: Curve) -> int:
-    """Which of its learner's colours a curve has: its place among those of its panel."""
+def _style(experiment: Experiment, curve: Curve) -> dict[str, Any]:
+    """A curve's line: wide where others may cover it, dashed for QSA, so that coinciding ones all show."""
     alike = [one for one in experiment.curves if (one.learner, one.panel) == (curve.learner, curve.panel)]
-    return alike.index(curve)
+    place = alike.index(curve)
+    if curve.learner == "qss":
+        return {"color": BLUES[place], "linewidth": (4, 2.6, 1.4)[place]}
+    return {"color": ORANGES[place], "linewidth": 2, "linestyle": (0, (4, 1.2))}
 
 
 def _best(ax: Axes, best: float) -> None:
@@ -89,7 +89,7 @@ def _best(ax: Axes, best: float) -> None:
         f"best possible: {number(best, '.2f' if abs(best) < 1 else '.1f')}",
         (1, best),
         xycoords=("axes fraction", "data"),
-        xytext=(0, 3),
+        xytext=(0, 7),
         textcoords="offset points",
         ha="right",
         fontsize=SMALL,
@@ -107,11 +107,14 @@ def values_figure(experiment: Experiment, trials: Sequence[Trial]) -> Figure:
     from matplotlib.figure import Figure
 
     pairs = list(zip(experiment.curves, trials, strict=True))
-    rows = [[pair for pair in pairs if pair[0].learner == learner] for learner in COLOURS]
+    rows = [[pair for pair in pairs if pair[0].learner == learner] for learner in ("qss", "qsa")]
     columns = max(map(len, rows))
     if columns == 1:
         rows, columns = [pairs], len(pairs)
-    figure = Figure(figsize=(WIDTH, 1.3 + len(rows) * (WIDTH / columns + 0.35)), layout="constrained")
+    tables = {curve.name: _value_table(curve, trial) for curve, trial in pairs}
+    tall, wide = tables[pairs[0][0].name].shape
+    height = 1.1 + len(rows) * (WIDTH / columns * tall / wide + 0.4)
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
     places = figure.add_gridspec(len(rows), 2 * columns)  # half columns, so that a shorter row is centred
     axes = [
         figure.add_subplot(places[row, place : place + 2])
@@ -119,19 +122,15 @@ def values_figure(experiment: Experiment, trials: Sequence[Trial]) -> Figure:
         for place in range(columns - len(mine), columns + len(mine), 2)
     ]
     ordered = [pair for mine in rows for pair in mine]
-    tables = [_value_table(curve, trial) for curve, trial in ordered]
-    limits = float(np.nanmin(tables)), float(np.nanmax(tables))
-    for ax, table, (curve, trial) in zip(axes, tables, ordered, strict=True):
-        image = ax.imshow(table, cmap="viridis", vmin=limits[0], vmax=limits[1])
+    values = list(tables.values())
+    limits = float(np.nanmin(values)), float(np.nanmax(values))
+    for ax, (curve, trial) in zip(axes, ordered, strict=True):
+        image = ax.imshow(tables[curve.name], cmap="viridis", vmin=limits[0], vmax=limits[1])
         ax.set_axis_off()
         _draw_path(ax, curve, trial)
     bar = figure.colorbar(image, ax=axes, location="bottom", shrink=0.6, aspect=40)
-    bar.set_label("learned value of a state")
-    figure.suptitle(
-        "Learned values and the greedy path, first trial\n"
-        "(above each panel: the start's learned value, and what the policy is worth)",
-        fontsize=TITLE,
-    )
+    bar.set_label("learned value V of a state")
+    figure.suptitle("Learned values and greedy path, first trial", fontsize=TITLE)
     return figure
 
 
@@ -151,8 +150,8 @@ def _draw_path(ax: Axes, curve: Curve, trial: Trial) -> None:
     text: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": SMALL, "zorder": 3}
     circle = {"boxstyle": "circle,pad=0.15", "facecolor": "white", "edgecolor": INK, "linewidth": 0.8}
     ax.text(path[0, 1], path[0, 0], "S", bbox=circle, **text)
-    ax.text(grid.width - 1, grid.width - 1, "G", **text)
+    ax.text(grid.width - 1, grid.width - 1, "G", bbox=circle, **text)
     if len(grid.moves) > grid.width**2:
         ax.text((grid.width - 1) / 2, grid.width, "cliff", **text)
     learned, true = number(trial.start_value, ".2f"), number(trial.true_start_value, ".2f")
-    ax.set_title(f"{curve.name}\nlearned {learned}, worth {true}", fontsize=SMALL)
+    ax.set_title(f"{curve.name}\nV(S): {learned}, true: {true}", fontsize=SMALL)

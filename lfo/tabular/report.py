@@ -50,15 +50,15 @@ class Summary:
     name: str
     grid: Grid
     best: float
-    """The best expected return there is, by dynamic programming."""
+    """The best possible expected return, by dynamic programming."""
     learned_at: Array
     """Episodes until the policy counts as learned; inf if it never did."""
     final: Array
     """Exact expected return of the last greedy policy."""
     predicted: Array
-    """What the learner believes the start is worth, discounted."""
+    """The learned value of the start, discounted."""
     true: Array
-    """What its last greedy policy is worth there, discounted, exact."""
+    """The exact discounted value of the last greedy policy there."""
     episodes: int
 
     @property
@@ -88,7 +88,7 @@ class Finding:
     verdict: str
     """A key of :data:`VERDICTS`: whether it agrees with the slide deck."""
     criterion: str
-    """What was measured to decide it."""
+    """What the verdict depends on."""
     text: str
 
 
@@ -183,7 +183,7 @@ def _paragraph(
         "",
         f"*Criterion:* {finding.criterion}",
         "",
-        "| curve | learned | last policy's return (best possible) | start: believed | start: true |",
+        "| curve | learned | last policy's return (best possible) | value of the start: learned | true |",
         "|---|---|---|---|---|",
     ]
     lines += [
@@ -213,8 +213,8 @@ def _within(value: Estimate, tolerance: float) -> bool:
 def _equivalence(curves: Sequence[Summary]) -> Finding:
     qss, qsa = curves
     criterion = (
-        "every trial of both ends with the best return, and the paired difference in episodes to learn lies, "
-        f"with its whole interval, within ±{ALIKE:.0%}."
+        "Every trial of both ends with the best return, and the interval of the paired difference in episodes to "
+        f"learn lies within ±{ALIKE:.0%}."
     )
     text = f"QSS learned {qss.speed()}, QSA {qsa.speed()}"
     if not (qss.all_learned and qsa.all_learned):
@@ -223,20 +223,20 @@ def _equivalence(curves: Sequence[Summary]) -> Finding:
     reached = bool(np.allclose(qss.final, qss.best) and np.allclose(qsa.final, qsa.best))
     alike = _within(difference, ALIKE)
     end = (
-        f"in all trials both end with the best return, {number(qss.best, '.0f')}"
+        f"In all trials both end with the best return, {number(qss.best, '.0f')}."
         if reached
-        else "not all trials end optimal"
+        else "But not all trials end optimal."
     )
     said = "the two learn alike" if alike else "the two do not learn alike"
     return Finding(
-        _agrees(alike and reached), criterion, f"{text}; QSS − QSA = {difference.to('+.1%')}: {said}; {end}."
+        _agrees(alike and reached), criterion, f"{text}; QSS − QSA = {difference.to('+.1%')}: {said}. {end}"
     )
 
 
 def _stochastic(curves: Sequence[Summary]) -> Finding:
     criterion = (
-        "none of the deck's, whose slides show curves but state no outcome. QSS is said to hold where its "
-        f"last policy closes at least {LEARNED:.0%} of the gap between never arriving and the optimum."
+        "The deck shows curves but states no outcome. Here, QSS holds if its last policy closes at least "
+        f"{LEARNED:.0%} of the gap between never arriving and the optimum, and breaks if it closes less."
     )
     sentences = []
     for qss, qsa in zip(curves[::2], curves[1::2], strict=True):
@@ -244,11 +244,11 @@ def _stochastic(curves: Sequence[Summary]) -> Finding:
         score, difference = estimate(qss.score), estimate(qss.final - qsa.final)
         holds = "holds" if score.low >= LEARNED else "breaks" if score.high < LEARNED else "is on the edge"
         sentences.append(
-            f"At {slips} QSS {holds}: its last policy returns {estimate(qss.final)} of the {number(qss.best, '.1f')} "
-            f"that is possible, {_compared(difference)} ({difference}); it learned {qss.speed()}, "
-            f"QSA {qsa.speed()}. {_optimism(qss, qsa)}"
+            f"At {slips}, QSS {holds}: its last policy returns {estimate(qss.final)} "
+            f"(best possible: {number(qss.best, '.1f')}), {_compared(difference)} ({difference}). "
+            f"QSS learned {qss.speed()}, QSA {qsa.speed()}. {_optimism(qss, qsa)}"
         )
-    return Finding("no claim", criterion, " ".join(sentences))
+    return Finding("no claim", criterion, "\n\n".join(sentences))
 
 
 def _compared(difference: Estimate) -> str:
@@ -258,7 +258,7 @@ def _compared(difference: Estimate) -> str:
 
 
 def _optimism(qss: Summary, qsa: Summary) -> str:
-    """How far each learner's value of the start is from what its policy is worth."""
+    """Each learner's value of the start beside what its policy is worth, in words."""
     errors = estimate(qss.predicted - qss.true), estimate(qsa.predicted - qsa.true)
     said = "over-optimistic" if errors[0].low > max(errors[1].high, 0) else "no more optimistic than QSA"
     expects = [
@@ -271,8 +271,8 @@ def _optimism(qss: Summary, qsa: Summary) -> str:
 def _cliff(curves: Sequence[Summary]) -> Finding:
     qss, qsa = curves
     criterion = (
-        "the intervals of believed minus true value of the start and of the difference in return exclude 0, "
-        "QSS believing more and reaching less."
+        "QSS's last policy returns less than QSA's. QSS overestimates the value of the start, and by more than "
+        "QSA. The 95% intervals exclude the opposite."
     )
     if not qsa.all_learned:
         return Finding("undecided", criterion, f"QSA learned {qsa.speed()}: too few episodes to compare.")
@@ -281,7 +281,7 @@ def _cliff(curves: Sequence[Summary]) -> Finding:
     agrees = gap.high < 0 and optimism.low > 0 and optimism.low > estimate(qsa.predicted - qsa.true).high
     text = (
         f"The last QSS policy reaches the goal with probability {estimate(qss.final)}, QSA's with "
-        f"{estimate(qsa.final)}; {qsa.best:.2f} is possible. {_optimism(qss, qsa)}"
+        f"{estimate(qsa.final)}; the best possible is {qsa.best:.2f}. {_optimism(qss, qsa)}"
     )
     return Finding(_agrees(agrees), criterion, text)
 
@@ -289,11 +289,11 @@ def _cliff(curves: Sequence[Summary]) -> Finding:
 def _redundant(curves: Sequence[Summary]) -> Finding:
     qss, qsa = curves[:3], curves[3:]
     criterion = (
-        f"QSS needs the same number of episodes with 40 and 400 actions as with 4, within ±{ALIKE:.0%} and "
-        "with the whole interval; QSA needs more, or does not learn."
+        f"QSS needs as many episodes with 40 and 400 actions as with 4: the intervals of the changes lie within "
+        f"±{ALIKE:.0%}. QSA needs more episodes, or does not learn."
     )
-    text = "; ".join(
-        f"{name} learned with 4 actions {three[0].speed()}, with 40 {three[1].speed()}, "
+    text = ". ".join(
+        f"With 4 actions {name} learned {three[0].speed()}, with 40 {three[1].speed()}, "
         f"with 400 {three[2].speed()}"
         for name, three in (("QSS", qss), ("QSA", qsa))
     )
@@ -306,7 +306,7 @@ def _redundant(curves: Sequence[Summary]) -> Finding:
 
 
 def _not_slowed(three: Sequence[Summary]) -> tuple[bool, str]:
-    """Whether 40 and 400 actions need as many episodes as 4, and that in words."""
+    """Whether 40 and 400 actions need as many episodes as 4, and the changes in words."""
     if not all(summary.all_learned for summary in three):
         return False, "QSS slows down"
     changes = [_relative_difference(more.learned_at, three[0].learned_at) for more in three[1:]]
@@ -316,7 +316,7 @@ def _not_slowed(three: Sequence[Summary]) -> tuple[bool, str]:
 
 
 def _slower(more: Summary, few: Summary) -> bool:
-    """Whether learning takes longer, by more than chance; never learning is longer."""
+    """Whether learning takes significantly more episodes; never learning counts as more than all."""
     difference = np.where(np.isfinite(more.learned_at), more.learned_at, more.episodes + 1) - few.learned_at
     return estimate(difference).low > 0
 
@@ -324,13 +324,13 @@ def _slower(more: Summary, few: Summary) -> bool:
 def _permuted(curves: Sequence[Summary]) -> Finding:
     transferred, frozen, scratch, qsa_transferred, qsa_scratch = curves
     criterion = (
-        "with Q transferred and frozen, learning I alone, every trial ends with a learned policy; with Q "
-        "transferred QSS needs, paired, fewer episodes than from scratch and than QSA transferred."
+        "With Q transferred and frozen, so that only I is learned, every trial ends with a learned policy. "
+        "With Q transferred, QSS needs fewer episodes than from scratch, and fewer than transferred QSA."
     )
     text = (
-        f"On the reversed actions transferred QSS learned {transferred.speed()}, {frozen.speed()} with Q "
-        f"frozen, so that I alone was learned; from scratch {scratch.speed()}. Transferred QSA learned "
-        f"{qsa_transferred.speed()}, from scratch {qsa_scratch.speed()}."
+        f"On the reversed actions, QSS learned {transferred.speed()} with Q transferred, {frozen.speed()} with Q "
+        f"transferred and frozen, and {scratch.speed()} from scratch. QSA learned {qsa_transferred.speed()} with Q "
+        f"transferred, and {qsa_scratch.speed()} from scratch."
     )
     if not scratch.all_learned:
         return Finding("undecided", criterion, f"{text} Too few episodes to compare.")
