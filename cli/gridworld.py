@@ -19,8 +19,8 @@ def command() -> None:
     """Reproduce the paper's tabular experiments: QSS against Q-learning on an 11×11 grid.
 
     \b
-    d3g-lfo gridworld all -o report                 # published size: ten minutes on one core
-    d3g-lfo gridworld redundant -o report --trials 5 --episodes 5000
+    d3g-lfo gridworld all -o report                 # published size: about ten minutes on one core
+    d3g-lfo gridworld redundant -o quick --trials 5 --episodes 5000
     d3g-lfo gridworld dataset -o walk.h5            # a random walk for `d3g-lfo train`
 
     Needs numba: pip install numba

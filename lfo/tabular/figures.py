@@ -62,7 +62,7 @@ def curves_figure(
     last.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     figure.supylabel("return of the greedy policy", fontsize=10)
     figure.suptitle(experiment.title, fontsize=TITLE)
-    explained = f"mean of {trials} trials" + (", 95% interval shaded" if trials > 1 else "")
+    explained = f"mean of {trials} trials, 95% interval shaded" if trials > 1 else "one trial"
     figure.legend(handles=list(handles.values()), ncols=2, title=explained, title_fontsize=SMALL, **LEGEND)
     return figure
 

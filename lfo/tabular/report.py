@@ -178,7 +178,7 @@ def _paragraph(
     if trials < experiment.trials or episodes < EPISODES:
         lines += [f"Smaller than published ({experiment.trials} trials of {EPISODES:,} episodes).", ""]
     lines += [
-        f"{trials} trials of {episodes:,} episodes; mean and 95% interval over trials. "
+        f"{trials} {'trial' if trials == 1 else 'trials'} of {episodes:,} episodes; mean and 95% interval over trials. "
         f"**{VERDICTS[finding.verdict]}.** {finding.text}",
         "",
         f"*Criterion:* {finding.criterion}",
@@ -271,8 +271,8 @@ def _optimism(qss: Summary, qsa: Summary) -> str:
 def _cliff(curves: Sequence[Summary]) -> Finding:
     qss, qsa = curves
     criterion = (
-        "QSS's last policy returns less than QSA's. QSS overestimates the value of the start, and by more than "
-        "QSA. The 95% intervals exclude the opposite."
+        "Beyond the 95% intervals, QSS's last policy returns less than QSA's, and QSS overestimates the value of "
+        "the start by more than QSA does."
     )
     if not qsa.all_learned:
         return Finding("undecided", criterion, f"QSA learned {qsa.speed()}: too few episodes to compare.")
