@@ -33,6 +33,7 @@ from lfo.nn.scaling import Units
 from lfo.reporting.figures import plain_axes, save_figure
 from lfo.runs.folder import RunFolder
 from lfo.runs.loading import load_agent, load_data
+from lfo.runs.scores import read_rounds, stopped_members
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -148,14 +149,12 @@ def save(run: RunFolder, env_id: str, member: int | None = None) -> list[Path]:
 
 
 def typical_member(run: RunFolder) -> int:
-    """The member whose last round's mean return is the (lower) median: neither the best nor the worst."""
-    rows = run.rows("evaluations.csv")
-    last = max((int(row["round"]) for row in rows), default=0)
-    returns: dict[int, list[float]] = {}
-    for row in rows:
-        if int(row["round"]) == last:
-            returns.setdefault(int(row["member"]), []).append(float(row["return"]))
-    ranked = sorted(returns, key=lambda member: (np.mean(returns[member]), member))
+    """The member with the (lower) median score in the last round, leaving out members that diverged; 0 without rounds."""
+    rounds, stopped = read_rounds(run), stopped_members(run.info())
+    scores = rounds.scores[:, -1] if rounds.scores.size else np.full(len(rounds), np.nan)
+    ranked = [
+        int(m) for m in np.argsort(scores, kind="stable") if np.isfinite(scores[m]) and m not in stopped
+    ]
     return ranked[(len(ranked) - 1) // 2] if ranked else 0
 
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from lfo.atomic import read_csv, write_whole
 from lfo.datasets import LfoError
-from lfo.reporting.comparison import compare, rounded, spread, whole_range
+from lfo.reporting.comparison import compare
 from lfo.reporting.document import (
     LONG,
     Block,
@@ -34,6 +34,8 @@ from lfo.reporting.document import (
     to_markdown,
 )
 from lfo.reporting.figures import NAMES
+from lfo.reporting.numbers import number as rounded
+from lfo.reporting.numbers import spread, whole_range
 from lfo.reporting.published import SEEDS, SOURCE, Published, published
 from lfo.reporting.statistics import Array, iqm, stratified_interval
 from lfo.runs.folder import RunFolder

@@ -160,10 +160,12 @@ def test_measured_twice_alike_and_read_without_pickle(
 
 def test_the_typical_member_is_the_median_of_the_last_round(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
+    info = {"algo": "d3g", "members": [{"seed": m, "dataset": 0} for m in range(5)]}
+    run.write_info(info)
     assert portraits.typical_member(run) == 0
     last = {0: 5.0, 1: 9.0, 2: 1.0, 3: 7.0, 4: 2.0}
     rows = [
-        {"member": m, "round": r, "return": value if r == 2 else -value}
+        {"member": m, "round": r, "interactions": 9 * r, "return": value if r == 2 else -value}
         for m, value in last.items()
         for r in (1, 2)
     ]
@@ -171,6 +173,8 @@ def test_the_typical_member_is_the_median_of_the_last_round(tmp_path: Path) -> N
     assert portraits.typical_member(run) == 0
     run.write_rows("evaluations.csv", [row for row in rows if row["member"] != 0])
     assert portraits.typical_member(run) == 4  # of 1, 2, 7, 9 the lower of the middle two
+    run.write_info({**info, "stopped": {"4": "critic_loss not finite"}})
+    assert portraits.typical_member(run) == 3  # of 1, 7, 9
 
 
 def test_without_its_data_there_is_no_density(interacted: Path, tmp_path: Path) -> None:
