@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["NONE", "ascii_minus", "mean_std", "number", "spread", "whole_range"]
+__all__ = ["NONE", "ascii_minus", "compact", "mean_std", "number", "spread", "whole_range"]
 
 NONE = "–"
 """Stands for a number that does not exist."""
@@ -14,6 +14,11 @@ _MINUS = "−"
 def number(value: float) -> str:
     """Two decimal places; one from 100 up."""
     return f"{value:.{1 if abs(value) >= 100 else 2}f}".replace("-", _MINUS)
+
+
+def compact(value: float) -> str:
+    """As few digits as it needs, at most six."""
+    return f"{value:g}".replace("-", _MINUS)
 
 
 def mean_std(mean: float, std: float, places: int | None = None) -> str:

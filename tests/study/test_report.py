@@ -287,7 +287,7 @@ def test_a_damaged_cell_hides_no_other(study: Path) -> None:
     (study / "cells" / f"{ENV}-100-bco" / "scores.csv").write_text("member,return\n0,much\n")
     write_report(study)
     text = (study / "report.md").read_text(encoding="utf-8")
-    assert f"**{ENV}, 100% random, D3G** cannot be read whole: " in text
+    assert f"**{ENV}, 100% random, D3G** cannot be read completely: " in text
     assert "500.0 ± 374.2" in text
     assert "return: expected a column of numbers" in text
 
