@@ -399,7 +399,7 @@ def _panel(ax: Axes, comparison: Comparison) -> None:
     ax.set_ylabel("mean return")
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     plain_axes(ax)
-    ax.legend(frameon=True, framealpha=0.85, edgecolor="none", fontsize=SMALL)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, frameon=False, fontsize=SMALL)
 
 
 def _draw(ax: Axes, curve: Curve, colour: str, layer: dict[str, Any]) -> None:

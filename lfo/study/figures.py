@@ -145,7 +145,7 @@ def _paper(algo: str, place: int, count: int) -> dict[str, Any]:
     """Dashed. The dashes of ``count`` lines at the same height take turns."""
     return {
         "color": colours(algo)[0],
-        "linestyle": (-8 * place, (5, 3 + 8 * (count - 1))),
+        "linestyle": (-6 * place, (4, 2 + 6 * (count - 1))),
         "linewidth": 1.6,
         "zorder": 1.9,  # below the curves
     }

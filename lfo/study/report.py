@@ -550,23 +550,22 @@ def _value(value: Any) -> str:
 
 
 def _main_table(results: Results, env: str) -> Table:
-    algos = results.study.algos
+    columns = (*results.study.algos, PI_O)
     rows = []
     for fraction in results.study.random_frac:
-        own = results.pi_o.get((env, fraction), _NONE)
-        row: list[str | Mark] = [
-            f"{fraction:.0%}",
-            *_beside(own.final, published(env, fraction, PI_O)),
-        ]
-        for algo in algos:
-            scores = results.of(Cell(env, fraction, algo)).scores
-            row += _beside(results.headline(scores), published(env, fraction, algo))
+        row: list[str | Mark] = [f"{fraction:.0%}"]
+        for algo in columns:
+            if algo == PI_O:
+                ours = results.pi_o.get((env, fraction), _NONE).final
+            else:
+                ours = results.headline(results.of(Cell(env, fraction, algo)).scores)
+            row += _beside(ours, published(env, fraction, algo))
         rows.append(row)
     return Table(
         caption=env,
-        heads=["random", *(["ours", "paper", "ours is"] * (1 + len(algos)))],
+        heads=["random", *(["ours", "paper", "ours is"] * len(columns))],
         rows=rows,
-        groups=[("", 1), *((label(name), 3) for name in (PI_O, *algos))],
+        groups=[("", 1), *((label(algo), 3) for algo in columns)],
     )
 
 

@@ -247,7 +247,7 @@ def test_of_equal_curves_both_are_seen(tmp_path: Path) -> None:
     below, above = (line for line in ax.lines if line.get_marker() in ("o", "s"))
     assert below.get_label() == "D3G (1 seed)"
     assert below.get_linewidth() > 1.5 * above.get_linewidth()
-    assert below.get_markersize() > 1.3 * above.get_markersize()
+    assert below.get_markersize() > 1.25 * above.get_markersize()
 
 
 def test_damaged_evaluations(tmp_path: Path) -> None:
