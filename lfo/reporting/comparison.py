@@ -281,7 +281,7 @@ def table(comparisons: Sequence[Comparison]) -> str:
     assert isinstance(console.file, io.StringIO)
     lines = [line.rstrip() for line in console.file.getvalue().splitlines()]
     for note in _notes(comparisons):
-        lines += textwrap.wrap(note, 80, subsequent_indent="  ")
+        lines += textwrap.wrap(note, 80)
     return ascii_minus("\n".join(lines))
 
 
