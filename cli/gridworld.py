@@ -60,7 +60,7 @@ def _add(name: str, experiments: list[str], text: str) -> None:
     def run(output: Path, resume: bool, overwrite: bool, jobs: int | None, **options: Any) -> None:
         importlib.import_module("lfo.tabular.learners")  # without numba, stop before anything is written
         _prepare(output, resume, overwrite)
-        from lfo.datasets.collect import available_cores
+        from lfo.processes import available_cores
         from lfo.tabular.report import write_report
 
         jobs = jobs or available_cores()

@@ -26,7 +26,9 @@ __all__ = [
     "TITLE",
     "colours",
     "label",
+    "layered",
     "marker",
+    "panels",
     "plain_axes",
     "save_figure",
 ]
@@ -62,6 +64,32 @@ def colours(name: str) -> tuple[str, ...]:
 def marker(name: str) -> str:
     """The Matplotlib marker of an algorithm's line; a triangle if it is not registered."""
     return registry.spec(name).marker if name in registry.names() else "^"
+
+
+def layered(place: int) -> dict[str, Any]:
+    """Line and marker sizes of the curve drawn at a place, from 0; thinner from place to place, so that all show."""
+    thinner = 0.5**place
+    return {"linewidth": 3.4 * thinner, "markersize": 1.5 + 5.5 * thinner}
+
+
+def panels(figure: Figure, count: int, width: float, height: float) -> list[Axes]:
+    """Lay out axes in rows of at most three (two, for four); a shorter last row is centred.
+
+    Args:
+        figure: to fill; it gets the size that the panels need.
+        count: of panels, at least 1.
+        width, height: of each panel, in inches.
+    """
+    columns = 2 if count == 4 else min(count, 3)
+    rows = -(-count // columns)
+    figure.set_size_inches(width * columns, height * rows)
+    grid = figure.add_gridspec(rows, 2 * columns)
+    axes = []
+    for number in range(count):
+        row, column = divmod(number, columns)
+        start = 2 * column + columns - min(columns, count - row * columns)
+        axes.append(figure.add_subplot(grid[row, start : start + 2]))
+    return axes
 
 
 def plain_axes(ax: Axes) -> None:
