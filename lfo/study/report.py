@@ -10,7 +10,7 @@ from __future__ import annotations
 import shlex
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,8 @@ from lfo.reporting.published import SEEDS, SOURCE, Published, published
 from lfo.reporting.statistics import Array, iqm, stratified_interval
 from lfo.runs.folder import RunFolder
 from lfo.study.figures import Line, Panel, curves, panel_file, seeds
-from lfo.study.spec import Cell, Status, Study, cells, load_study, read_status
+from lfo.study.spec import Cell, Study, cells, flat, load_study
+from lfo.study.status import Status, read_status
 
 __all__ = ["SUCCESS", "CellResults", "Results", "Scores", "read_results", "verdict", "write_report"]
 
@@ -474,7 +475,7 @@ def _facts(results: Results) -> list[tuple[str, str]]:
         ("machine", "; ".join(_unique(_machine(info.get("machine")) for info in infos))),
     ]
     shown = ("envs", "random_frac", "protocol")
-    facts += [(name, _value(value)) for name, value in asdict(study).items() if name not in shown]
+    facts += [(name, _value(value)) for name, value in flat(study).items() if name not in shown]
     return sorted(((name, value) for name, value in facts if value), key=lambda fact: len(fact[1]) > LONG)
 
 
