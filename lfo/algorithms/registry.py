@@ -19,7 +19,7 @@ from typing import Any
 
 from lfo.errors import LfoError
 
-__all__ = ["DEFAULT", "ENTRY_POINTS", "MODULES", "Spec", "names", "spec"]
+__all__ = ["DEFAULT", "ENTRY_POINTS", "MODULES", "Spec", "forget_plugins", "names", "spec"]
 
 
 MODULES: dict[str, str] = {
@@ -83,6 +83,11 @@ def spec(name: str) -> Spec:
         raise LfoError(f"algo: expected one of {', '.join(names())}, found {name!r}; {hint}")
     found: Spec = importlib.import_module(module).SPEC
     return found
+
+
+def forget_plugins() -> None:
+    """Look for installed packages again, such as after one was installed."""
+    _plugins.cache_clear()
 
 
 @cache

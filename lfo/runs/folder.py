@@ -201,13 +201,10 @@ class RunFolder:
             LfoError: a file is damaged, or a round's is missing.
         """
         folder, old = self.path / "interactions", self.path / "interactions.h5"
-        count = len(list(folder.glob("round-*.h5"))) if rounds is None else rounds
-        paths = [_round_path(folder, number) for number in range(1, count + 1)]
-        parts = []
-        if old.is_file():
-            parts.append(_read_arrays(old))
-            paths = [path for path in paths if path.is_file()]
-        parts += [_read_arrays(path) for path in paths]
+        paths = sorted(folder.glob("round-*.h5"))
+        if rounds is not None and not old.is_file():
+            paths = [_round_path(folder, number) for number in range(1, rounds + 1)]
+        parts = [_read_arrays(path) for path in ([old] if old.is_file() else []) + paths]
         names = set.intersection(*(set(part) for part in parts)) if parts else set()
         return {name: np.concatenate([part[name] for part in parts], axis=1) for name in sorted(names)}
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import signal
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
 import pytest
 import torch
 from shell import TINY, assert_same_weights, copy, must, start
+from waiting import wait
 
 from lfo import RunFolder
 from lfo.training import loop as trainer
@@ -20,15 +20,6 @@ ROUNDS = ("--rounds", "20", "--interactions", "30", "--grad-steps", "40", "--epi
 OFTEN = "import lfo.training.loop as t; t.CHECKPOINT_SECONDS = 0.05; t.LOG_EVERY = 50"
 STEPS = 1500
 WORDS = (*TINY[:-1], str(STEPS), "--seeds", "0-1", "--device", "cpu")
-
-
-def wait(process: subprocess.Popen[str], what: Callable[[], bool]) -> None:
-    """Until ``what`` is so; the process has to be still at work then."""
-    until = time.monotonic() + 120
-    while not what():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < until, "took too long"
-        time.sleep(0.01)
 
 
 def end(process: subprocess.Popen[str], number: signal.Signals) -> str:

@@ -156,7 +156,9 @@ def test_settings_reach_the_configs() -> None:
         s.algorithm_config(study, "bco"),
         s.inverse_config(study),
     )
-    assert asdict(d3g).items() >= {"hidden": 32, "bf16": True, "gamma": 0.9, "standardise": True}.items()
+    assert (
+        asdict(d3g).items() >= {"hidden": 32, "precision": "bf16", "gamma": 0.9, "standardise": True}.items()
+    )
     assert (bco.hidden, inverse.hidden, inverse.noise, inverse.rounds) == (32, 32, 0.2, 3)
     published = s.algorithm_config(replace(study, paper=True), "d3g")
     assert asdict(published).items() >= {"standardise": False, "gamma": 0.9, "hidden": 32}.items()
