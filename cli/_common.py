@@ -1,27 +1,46 @@
-"""What several commands share: option types, the line for the record, how an interruption is told."""
+"""What several commands share: their options, the line for the record, and what they all do with a run."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from lfo.algorithms import registry
 from lfo.errors import LfoError
 
+if TYPE_CHECKING:
+    from lfo.acting.rounds import Round
+    from lfo.algorithms.protocol import Agent
+    from lfo.runs.folder import RunFolder
+    from lfo.training.sources import Table
+
 __all__ = [
-    "DEVICE",
-    "PRECISIONS",
+    "COUNT",
+    "Algorithm",
     "command_line",
+    "demonstrations",
     "duration",
+    "environment",
     "note",
+    "option",
     "parse_seeds",
     "parse_settings",
+    "require_trained",
     "resumable",
+    "round_lines",
     "seed_ranges",
 ]
+
+CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+COUNT = click.IntRange(1)
+
+
+# Options ---------------------------------------------------------------------------------------------------------
 
 
 def parse_seeds(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
@@ -54,21 +73,90 @@ def parse_settings(ctx: click.Context, param: click.Parameter, values: tuple[str
         raise click.BadParameter(str(error)) from error
 
 
-DEVICE = click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    default="auto",
-    show_default=True,
-    help="Where to compute; auto takes a GPU where there is one.",
-)
+class Algorithm(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic in newer clicks
+    """The name of a registered algorithm."""
+
+    name = "algorithm"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """``[d3g|bco]``."""
+        return f"[{'|'.join(registry.names())}]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Check the name without importing the algorithm."""
+        if value not in registry.names():
+            self.fail(f"expected one of {', '.join(registry.names())}, found {value!r}", param, ctx)
+        return value
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        """The names that begin so."""
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(name) for name in registry.names() if name.startswith(incomplete)]
 
 
-PRECISIONS = {
-    "fp32": {"bf16": False, "tf32": False},
-    "tf32": {"bf16": False, "tf32": True},
-    "bf16": {"bf16": True, "tf32": False},
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "algo": {"type": Algorithm(), "help": "Algorithm to train."},
+    "env": {"metavar": "ENV", "help": "Gymnasium id of the environment, or module:id."},
+    "seeds": {
+        "callback": parse_seeds,
+        "metavar": "LIST",
+        "help": "Train one member per seed, such as 0-9 or 0,2,5-7.",
+    },
+    "steps": {"type": COUNT, "help": "Offline gradient steps in all."},
+    "rounds": {"type": COUNT, "help": "Rounds of interaction in all."},
+    "interactions": {"type": COUNT, "help": "Environment steps per round and member."},
+    "grad-steps": {"type": COUNT, "help": "Gradient steps per round."},
+    "episodes": {"type": COUNT, "help": "Evaluation episodes per member and round."},
+    "hidden": {"type": COUNT, "help": "Units in each hidden layer."},
+    "precision": {
+        "type": click.Choice(["fp32", "tf32", "bf16"]),
+        "help": "Number format of matrix products: bf16 needs a processor that supports it, tf32 a GPU.",
+    },
+    "paper": {"is_flag": True, "help": "Use the published algorithm, without this project's changes."},
+    "set": {
+        "name": "settings",
+        "callback": parse_settings,
+        "multiple": True,
+        "metavar": "KEY=VALUE",
+        "help": "Change one setting. Repeatable; a misspelt setting gets an error that lists the valid ones.",
+    },
+    "device": {
+        "type": click.Choice(["auto", "cpu", "cuda"]),
+        "default": "auto",
+        "show_default": True,
+        "help": "Where to compute; auto uses a GPU if there is one.",
+    },
+    "jobs": {"type": COUNT, "help": "Processes to use; the results stay the same."},
+    "resume": {
+        "is_flag": True,
+        "help": "Continue an interrupted run. Options you leave out keep their earlier values.",
+    },
+    "overwrite": {"is_flag": True, "help": "Replace an existing output."},
 }
-"""What ``--precision`` means as settings of D3G."""
+
+
+def option(
+    name: str, *, shown: object = None, flag: str | None = None, **changes: Any
+) -> Callable[[CommandT], CommandT]:
+    """One of the options that several commands have, with the text that they share.
+
+    Args:
+        name: without the dashes, such as ``hidden``. ``set`` arrives as ``settings``.
+        shown: the default that help names, for an option that is None unless given.
+        flag: the option's own name where it differs, such as ``--episodes-per-round``.
+        **changes: to :func:`click.option`, such as ``help`` or ``default``.
+    """
+    settings = _OPTIONS[name] | changes
+    if shown is not None:
+        settings["help"] += f"  [default: {shown}]"
+    names = [flag or f"--{name}"]
+    if "name" in settings:
+        names.append(settings.pop("name"))
+    return click.option(*names, **settings)
+
+
+# Words -----------------------------------------------------------------------------------------------------------
 
 
 def seed_ranges(seeds: list[int]) -> str:
@@ -103,8 +191,63 @@ def duration(seconds: float) -> str:
 
 @contextmanager
 def resumable(remedy: str) -> Iterator[None]:
-    """Turn an interruption inside the block into an error that says how to go on."""
+    """Turn an interruption inside the block into an error that says how to continue."""
     try:
         yield
     except KeyboardInterrupt as error:
-        raise LfoError(f"interrupted, what is finished is kept; go on with `{remedy}`") from error
+        raise LfoError(f"interrupted; finished work is saved, continue with `{remedy}`") from error
+
+
+# Runs ------------------------------------------------------------------------------------------------------------
+
+
+def require_trained(out: RunFolder, agent: Agent) -> None:
+    """Refuse a run that is still in training.
+
+    Raises:
+        LfoError: steps are missing.
+    """
+    steps = int(out.info()["steps"])
+    if agent.learns_offline and agent.updates < steps:
+        raise LfoError(
+            f"{out.path}: expected a trained run, found {agent.updates:,} of its {steps:,} steps; "
+            f"finish it with `d3g-lfo train -o {out.path} --resume`"
+        )
+
+
+def environment(out: RunFolder, env: str | None) -> str:
+    """The one asked for, the one the run has interacted with, or the data's.
+
+    Raises:
+        LfoError: none is known.
+    """
+    info = out.info()
+    found = env or info.get("interact", {}).get("env") or info.get("env")
+    if found is None:
+        raise LfoError(
+            f"{out.path}: the data set names no environment; pass one with --env, such as --env Hopper-v5"
+        )
+    return str(found)
+
+
+def demonstrations(out: RunFolder, agent: Agent) -> Table | None:
+    """The run's data for an algorithm that imitates it; the others do without."""
+    from lfo.training.sources import load_demonstrations
+
+    return None if agent.learns_offline else load_demonstrations(out, agent)
+
+
+def round_lines(round_: Round, rounds: int, out: RunFolder) -> str:
+    """A line for each data set of the run: interactions, mean ± std over members, every member's mean."""
+    info = out.info()
+    means = round_.evaluation.member_means
+    lines = []
+    for index in range(len(info["datasets"])):
+        mine = [m for m, member in enumerate(info["members"]) if member["dataset"] == index]
+        each = "  ".join(f"seed {info['members'][m]['seed']}: {means[m]:.2f}" for m in mine)
+        name = f"  {Path(info['datasets'][index]['source']).name}" if len(info["datasets"]) > 1 else ""
+        lines.append(
+            f"round {round_.number}/{rounds}{name}  {round_.interactions:,} interactions  "
+            f"return {means[mine].mean():.2f} ± {means[mine].std():.2f}  ({each})"
+        )
+    return "\n".join(lines)

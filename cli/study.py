@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lfo.cli._common import DEVICE, duration, parse_seeds, parse_settings, resumable
+from lfo.cli._common import duration, option, parse_seeds, parse_settings, resumable
 
 if TYPE_CHECKING:
     from lfo.study.spec import Overview, Row, Study
@@ -63,7 +63,7 @@ def _fractions(ctx: click.Context, param: click.Parameter, value: str | None) ->
     help="A setting of d3g, or of the part named: d3g, bco, inverse; repeatable.",
 )
 @click.option("--jobs", type=_COUNT, help="Processes at a time.  [default: cores]")
-@DEVICE
+@option("device")
 @click.option("--status", is_flag=True, help="Show where the study in DIR stands, and do nothing.")
 @click.option("--report", is_flag=True, help="Write the report of what is finished, and do nothing else.")
 def command(

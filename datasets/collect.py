@@ -11,9 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lfo.datasets.policies import MLPPolicy, Policy, RandomPolicy, load_policy
+from lfo.datasets.policies import MLPPolicy, Policy, load_policy
 from lfo.datasets.transitions import Metadata, Transitions
-from lfo.envs.make import Env, action_bounds, full_id, make_env, make_envs, observation_length
+from lfo.envs.make import Env, full_id, make_env, make_envs, observation_length
+from lfo.envs.rollout import rollout
+from lfo.envs.spaces import ActionSpace
 from lfo.errors import LfoError
 from lfo.processes import available_cores, share_out
 
@@ -140,7 +142,7 @@ def _check_acts(policy: Policy, env: Env) -> None:
     """Check that a policy's actions have the environment's shape."""
     observations = np.zeros((2, observation_length(env)), np.float32)
     found = np.shape(policy.act(observations, np.random.default_rng(0)))
-    expected = (2, len(action_bounds(env)[0]))
+    expected = (2, ActionSpace.of(env).size)
     if found != expected:
         raise LfoError(
             f"policy {policy.name}: expected actions of shape {list(expected)} for two observations, found "
@@ -193,7 +195,7 @@ def _record(group: Group, progress: Progress) -> Rows:
     """Record one group. Buffers are [T, E, …] while it runs, and [E·T, …] at the end."""
     envs = make_envs(group.env_id, len(group.quotas))
     try:
-        low, high = action_bounds(envs[0])
+        space = ActionSpace.of(envs[0])
         length, width = group.quotas[0], len(envs)
         rng = np.random.default_rng(group.seed)
         states = np.empty((length, width, observation_length(envs[0])), dtype=np.float32)
@@ -203,18 +205,16 @@ def _record(group: Group, progress: Progress) -> Rows:
             np.empty((length, width), dtype=np.float32),
             np.zeros((length, width), dtype=bool),
             np.zeros((length, width), dtype=bool),
-            np.empty((length, width, len(low)), dtype=np.float32),
+            np.empty((length, width, space.size), dtype=np.float32),
         )
-        observations = np.empty(states.shape[1:], dtype=np.float32)
-        for i, (env, seed) in enumerate(zip(envs, rng.integers(2**31, size=width), strict=True)):
-            observations[i] = env.reset(seed=int(seed))[0]
-        uniform = RandomPolicy(low, high)
-        for start in range(0, length, BLOCK):
-            block = range(start, min(start + BLOCK, length))
-            replaced = rng.random((len(block), width)) < group.random_frac
-            drawn = uniform.act(np.empty((len(block) * width, 0)), rng).reshape(len(block), width, -1)
-            _step_block(envs, group, block, replaced, drawn, observations, buffers, rng)
-            progress(sum(min(block.stop, q) - min(block.start, q) for q in group.quotas))
+        seeds = rng.integers(2**31, size=width).tolist()
+        act = _Actor(group, space, buffers, rng)
+        for t, step in enumerate(rollout(envs, act, seeds, group.quotas)):
+            buffers.next_states[t], buffers.rewards[t] = step.next_observations, step.rewards
+            buffers.terminated[t], buffers.truncated[t] = step.terminated, step.truncated
+            if (t + 1) % BLOCK == 0 or t + 1 == length:
+                start = t // BLOCK * BLOCK
+                progress(sum(min(t + 1, q) - min(start, q) for q in group.quotas))
     finally:
         for env in envs:
             env.close()
@@ -231,33 +231,31 @@ def _record(group: Group, progress: Progress) -> Rows:
     return rows
 
 
-def _step_block(
-    envs: list[Env],
-    group: Group,
-    block: range,
-    replaced: np.ndarray,
-    drawn: np.ndarray,
-    observations: np.ndarray,
-    buffers: Rows,
-    rng: np.random.Generator,
-) -> None:
-    """Step the streams that are not full yet through ``block``, updating ``observations`` [E, S] in place."""
-    steps = [env.step for env in envs]
-    skip_policy = bool(replaced.all())
-    for k, t in enumerate(block):
-        active = sum(quota > t for quota in group.quotas) if t >= group.quotas[-1] else len(envs)
-        actions = drawn[k]
-        if not skip_policy:
-            actions = np.where(replaced[k, :, None], actions, group.policy.act(observations, rng))
-        buffers.states[t] = observations
-        buffers.actions[t] = actions
-        next_states, rewards = buffers.next_states[t], buffers.rewards[t]
-        for i in range(active):
-            next_states[i], rewards[i], terminated, truncated, _ = steps[i](actions[i])
-            if terminated or truncated:
-                buffers.terminated[t, i], buffers.truncated[t, i] = terminated, truncated
-        observations[:active] = next_states[:active]
-        ended = buffers.terminated[t] | buffers.truncated[t]
-        if ended.any():
-            for i in np.flatnonzero(ended).tolist():
-                observations[i] = envs[i].reset()[0]
+class _Actor:
+    """The policy's actions, some replaced by uniform ones. Writes states and actions into the buffers.
+
+    Random numbers are drawn for a block of steps at once.
+    """
+
+    def __init__(self, group: Group, space: ActionSpace, buffers: Rows, rng: np.random.Generator) -> None:
+        self.group, self.space, self.buffers, self.rng, self.t = group, space, buffers, rng, 0
+
+    def __call__(self, observations: np.ndarray, running: list[int]) -> np.ndarray:
+        """Actions [n, A] of the running environments."""
+        place = self.t % BLOCK
+        if place == 0:
+            self._draw_block()
+        actions = self.drawn[place]
+        if not self.all_replaced:
+            chosen = self.group.policy.act(observations, self.rng)
+            actions = np.where(self.replaced[place, :, None], actions, chosen)
+        self.buffers.states[self.t] = observations
+        self.buffers.actions[self.t] = actions
+        self.t += 1
+        return np.asarray(actions if len(running) == len(actions) else actions[running])
+
+    def _draw_block(self) -> None:
+        steps, width = min(BLOCK, len(self.buffers.states) - self.t), len(self.group.quotas)
+        self.replaced = self.rng.random((steps, width)) < self.group.random_frac
+        self.drawn = self.space.sample(self.rng, steps * width).reshape(steps, width, -1)
+        self.all_replaced = bool(self.replaced.all())

@@ -1,34 +1,67 @@
-"""Settings from outside: a TOML file or KEY=VALUE, checked against the fields of a config dataclass."""
+"""Settings from outside: a TOML file or KEY=VALUE, checked against the annotated fields of a config dataclass.
+
+A config annotates its fields with the types below (``hidden: Count = 256``); the annotation is the check. Importing
+this module imports pydantic, so ``d3g-lfo ... --help`` must not.
+"""
 
 from __future__ import annotations
 
-import math
+import difflib
 import sys
-from collections.abc import Mapping
-from dataclasses import fields, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from lfo.errors import LfoError, data_error
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+
+from lfo.errors import data_error
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-__all__ = ["configure", "parse_setting", "read_settings"]
+__all__ = [
+    "Count",
+    "Discount",
+    "Fraction",
+    "NonNegative",
+    "Positive",
+    "Precision",
+    "Whole",
+    "check",
+    "configure",
+    "parse_setting",
+    "read_settings",
+    "suggest",
+]
 
 ConfigT = TypeVar("ConfigT")
 
-_BELOW = {"gamma": 1.0}
-"""Fields that have to stay below a number: returns are bounded by r / (1 − γ)."""
-_AT_MOST = {"polyak": 1.0}
-"""Fields that may not exceed a number: a share of the weights."""
-_KINDS = {int: "a whole number from 1 up", float: "a number from 0 up", bool: "true or false"}
+Count = Annotated[int, Field(ge=1, description="a whole number from 1 up")]
+Whole = Annotated[int, Field(ge=0, description="a whole number from 0 up")]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False, description="a number from 0 up")]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, description="a number above 0")]
+Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, description="a number from 0 to 1")]
+Discount = Annotated[
+    float, Field(ge=0, lt=1, allow_inf_nan=False, description="a number from 0 up and below 1")
+]
+Precision = Literal["fp32", "tf32", "bf16"]
+
+_PLAIN: dict[Any, Any] = {int: Count, float: NonNegative}
+"""What a field without constraints of its own must hold."""
+_NAMED: dict[str, Any] = {"gamma": Discount, "polyak": Fraction}
+"""The same for plain fields of these names."""
 
 
 def read_settings(path: str | Path, field: str = "--config") -> dict[str, Any]:
-    """The keys and values of a TOML file; ``field`` is what an error calls it.
+    """Read the keys and values of a TOML file.
+
+    Args:
+        path: of the file.
+        field: what an error calls it.
 
     Raises:
         LfoError: it cannot be read or is not TOML.
@@ -49,13 +82,13 @@ def read_settings(path: str | Path, field: str = "--config") -> dict[str, Any]:
             field,
             expected="TOML, such as `hidden = 128`",
             found=" ".join(str(error).split()),
-            remedy="mend that line",
+            remedy="correct that line",
         ) from error
     return values
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
-    """``KEY=VALUE`` as a key and a TOML value; what is no TOML value stays text.
+    """Split ``KEY=VALUE``; the value is read as TOML, or else kept as text.
 
     Raises:
         ValueError: there is no ``=`` or no key.
@@ -70,50 +103,71 @@ def parse_setting(text: str) -> tuple[str, Any]:
 
 
 def configure(base: ConfigT, values: Mapping[str, Any], *, where: str) -> ConfigT:
-    """``base`` with some fields changed, each checked.
+    """Change some fields of a config, after checking each new value.
 
     Args:
         base: a config dataclass such as :class:`~lfo.algorithms.d3g.D3GConfig`.
-        values: field name to new value; whole numbers are taken where numbers are expected.
+        values: field name to new value. Nothing is converted, except a whole number where a number is expected.
         where: what the values come from, for the error.
 
     Raises:
         LfoError: an unknown field, a value of the wrong type or out of range.
     """
-    types = get_type_hints(type(base))
-    known = [field.name for field in fields(base)]  # type: ignore[arg-type]
+    kinds = get_type_hints(type(base), include_extras=True)
     checked: dict[str, Any] = {}
     for key, value in values.items():
-        if key not in known:
-            raise LfoError(
-                f"{where}: {key}: expected a setting of {type(base).__name__}, one of {', '.join(known)}; "
-                "found another name; mend or remove it"
+        if key not in kinds:
+            raise data_error(
+                where,
+                key,
+                expected=f"a setting of {type(base).__name__}, one of {', '.join(kinds)}",
+                found="another name",
+                remedy=suggest(key, kinds),
             )
-        checked[key] = _checked(key, value, types[key], where)
+        checked[key] = check(value, kinds[key], where, key)
     return replace(base, **checked)  # type: ignore[type-var]
 
 
-def _checked(key: str, value: Any, kind: type, where: str) -> Any:
-    if kind is float and type(value) is int:
-        value = float(value)
-    if type(value) is not kind or not _in_range(key, value):
-        expected = _KINDS[kind]
-        if key in _BELOW:
-            expected += f" and below {_BELOW[key]:g}"
-        if key in _AT_MOST:
-            expected += f" to {_AT_MOST[key]:g}"
-        raise LfoError(f"{where}: {key}: expected {expected}, found {value!r}; mend or remove it")
-    return value
+def check(value: Any, kind: Any, where: str | Path, key: str) -> Any:
+    """Check one value against a type annotation.
+
+    Args:
+        value: as TOML has it.
+        kind: the annotation, such as :data:`Count`. Its ``Field(description=...)`` is what an error expects.
+        where: what the value comes from, for the error.
+        key: the setting's name, for the error.
+
+    Returns:
+        The value, with whole numbers made floats where the annotation asks for one.
+
+    Raises:
+        LfoError: the value does not fit.
+    """
+    if kind in _PLAIN:
+        kind = _NAMED.get(key, _PLAIN[kind])
+    adapter: TypeAdapter[Any] = TypeAdapter(kind, config=ConfigDict(strict=True))
+    try:
+        return adapter.validate_python(value)
+    except ValidationError as error:
+        expected = _expected(kind, error)
+    raise data_error(where, key, expected=expected, found=repr(value), remedy="correct or remove it")
 
 
-def _in_range(key: str, value: Any) -> bool:
-    if isinstance(value, bool):
-        return True
-    if isinstance(value, int):
-        return value >= 1
-    return (
-        math.isfinite(value)
-        and value >= 0
-        and value < _BELOW.get(key, math.inf)
-        and value <= _AT_MOST.get(key, math.inf)
-    )
+def suggest(name: str, known: Iterable[str]) -> str:
+    """What to do about a misspelt name: the closest valid one, if any is close."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {close[0]}?" if close else "correct or remove it"
+
+
+def _expected(kind: Any, error: ValidationError) -> str:
+    """What an annotation asks for, in words."""
+    first = error.errors()[0]
+    if first["type"] == "value_error":  # a check of our own, which says it itself
+        return str(first["ctx"]["error"])
+    if kind is bool:
+        return "true or false"
+    if get_origin(kind) is Literal:
+        *others, last = map(str, get_args(kind))
+        return f"{', '.join(others)} or {last}" if others else last
+    told = (part.description for part in get_args(kind)[1:] if isinstance(part, FieldInfo))
+    return next(filter(None, told), None) or first["msg"].removeprefix("Input should be ")

@@ -22,14 +22,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lfo.acting.evaluation import starts
 from lfo.acting.rounds import act, require_fit
+from lfo.algorithms import registry
 from lfo.algorithms.d3g import D3G
-from lfo.algorithms.inverse import Inverse
 from lfo.atomic import atomic_file
 from lfo.datasets import LfoError
 from lfo.envs.make import action_bounds, make_envs
-from lfo.nn.scaling import Units
+from lfo.envs.rollout import starts
 from lfo.reporting.figures import plain_axes, save_figure
 from lfo.runs.folder import RunFolder
 from lfo.runs.loading import load_agent, load_data
@@ -75,7 +74,7 @@ def portrait(run: RunFolder, env_id: str, member: int = 0) -> Arrays:
         LfoError: no run of D3G, no such member, no inverse dynamics yet, or the environment does not fit.
     """
     agent = load_agent(run, "cpu")
-    if not isinstance(agent, D3G):
+    if not registry.spec(agent.name).portrait:
         raise LfoError(
             f"{run.path}: a portrait shows D3G's Q and τ, found a run of {agent.name}; pass a run of d3g"
         )
@@ -89,11 +88,11 @@ def portrait(run: RunFolder, env_id: str, member: int = 0) -> Arrays:
             f"run `d3g-lfo interact {run.path}` first"
         )
     require_fit(agent, env_id)
-    alone = _alone(agent, agent.inverse, member)
+    alone = agent.member(member)
     arrays = _real(alone, env_id)
     starts = torch.from_numpy(arrays["real"][:, 0])[None]
     steps = arrays["real"].shape[1] - 1
-    arrays["cycle"] = _imagined(lambda states: _cycle(alone, states), starts, steps)
+    arrays["cycle"] = _imagined(alone.imagine, starts, steps)
     arrays["aim"] = _imagined(alone.aim, starts, steps)
     scene = SCENES.get(_family(env_id))
     if scene is not None:
@@ -175,21 +174,6 @@ def _family(env_id: str) -> str:
     return env_id.rpartition("-v")[0].rpartition(":")[2] or env_id
 
 
-def _alone(agent: D3G, inverse: Inverse, member: int) -> D3G:
-    """One member of a stack as a stack of one: the others need not be computed."""
-    seeds, size = [agent.seeds[member]], agent.units.mean.shape[-1]
-    one = D3G(agent.config, Units(1, size), torch.zeros(1, 2), seeds)
-    low, high = ((inverse.action_mid + sign * inverse.action_reach).detach().numpy() for sign in (-1.0, 1.0))
-    one.attach(Inverse(inverse.config, one.units, low, high, seeds, standardised=agent.config.standardise))
-    theirs = dict([*agent.named_parameters(), *agent.named_buffers()])
-    with torch.no_grad():
-        for name, mine in [*one.named_parameters(), *one.named_buffers()]:
-            if name != "predictor_metrics":  # a log, [2, M]
-                other = theirs[name]
-                mine.copy_(other if other.shape == mine.shape else other[member : member + 1])
-    return one
-
-
 def _real(agent: D3G, env_id: str) -> Arrays:
     """What the policy does, E episodes to their end; the first T steps are kept."""
     envs = make_envs(env_id, EPISODES)
@@ -221,14 +205,6 @@ def _real(agent: D3G, env_id: str) -> Arrays:
     return {"returns": returns, "lengths": lengths, "real": real}
 
 
-@torch.no_grad()
-def _cycle(agent: D3G, states: Tensor) -> Tensor:
-    """C(s, τ(s)), raw states [1, E, S] to raw states."""
-    scaled = agent.units.states(states)
-    proposed = agent.predict(agent.predictor, scaled)
-    return agent.units.raw_after(states, agent.cycle(agent.critic1, scaled, proposed))
-
-
 def _imagined(step: Callable[[Tensor], Tensor], starts: Tensor, steps: int) -> NDArray[np.float32]:
     """Iterate a map of states from ``starts`` [1, E, S]: [E, T + 1, S], NaN once it is no longer finite."""
     states = [starts]
@@ -239,17 +215,11 @@ def _imagined(step: Callable[[Tensor], Tensor], starts: Tensor, steps: int) -> N
     return imagined
 
 
-@torch.no_grad()
 def _values(agent: D3G, states: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
     """min_i Q_θi(s, aim(s)) [n] of raw states [n, S]."""
     raw = torch.from_numpy(np.asarray(states, np.float32))[None]
-    q = []
-    for part in torch.split(raw, 1024, dim=1):
-        scaled, deltas = agent.units.states(part), agent.units.deltas(part, agent.aim(part))
-        q.append(
-            torch.minimum(*(agent.value(c, scaled, deltas) for c in (agent.critic1, agent.critic2)))[0, :, 0]
-        )
-    values: NDArray[np.float32] = torch.cat(q).numpy()
+    parts = [agent.values(part, agent.aim(part))[0] for part in torch.split(raw, 1024, dim=1)]
+    values: NDArray[np.float32] = torch.cat(parts).numpy()
     return values
 
 

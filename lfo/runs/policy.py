@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from lfo.algorithms.registry import Agent
-from lfo.envs.make import Env, action_bounds, require_state_dim
+from lfo.algorithms.protocol import Agent
+from lfo.envs.make import Env, require_state_dim
+from lfo.envs.spaces import ActionSpace
 from lfo.errors import LfoError
 from lfo.runs.folder import RunFolder
 from lfo.runs.loading import load_agent
@@ -31,18 +32,22 @@ class RunPolicy:
     @property
     def name(self) -> str:
         """What data sets call it: ``RUN, seed 3``."""
-        return f"{self.path.name}, seed {self.agent.seeds[self.member]}"
+        return f"{self.path.name}, seed {self.agent.seeds[0]}"
 
     @cached_property
     def agent(self) -> Agent:
-        """All members of the run, on the CPU."""
-        return load_agent(RunFolder(self.path), "cpu")
+        """The member, as a stack of one, on the CPU."""
+        agent = load_agent(RunFolder(self.path), "cpu")
+        last = len(agent.seeds) - 1
+        if not 0 <= self.member <= last:
+            raise LfoError(f"{self.path}: member: expected 0 to {last}, found {self.member}; pass another")
+        one: Agent = agent.member(self.member)
+        return one
 
     def act(self, observations: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
         """Actions [B, A] float32 for observations [B, S]; ``rng`` is not used."""
         states = torch.from_numpy(np.ascontiguousarray(observations, dtype=np.float32))
-        same = states.expand(len(self.agent.seeds), *states.shape)
-        actions: np.ndarray = self.agent.act(same)[self.member].cpu().numpy()
+        actions: np.ndarray = self.agent.act(states[None])[0].cpu().numpy()
         return actions
 
     def __getstate__(self) -> dict[str, Any]:
@@ -64,17 +69,13 @@ def load_run_policy(path: str | Path, env: Env, *, member: int = 0) -> RunPolicy
     """
     policy = RunPolicy(Path(path).resolve(), member)
     agent, use = policy.agent, "the environment that the run has interacted with"
-    if not 0 <= member < len(agent.seeds):
-        raise LfoError(f"{path}: member: expected 0 to {len(agent.seeds) - 1}, found {member}; pass another")
     if agent.inverse is None:
         raise LfoError(f"{path}: the run has not learned to act yet; run `d3g-lfo interact {path}` first")
     require_state_dim(env, agent.units.mean.shape[-1], of=f"policy {path}", use=use)
-    middle, reach = (part.cpu().numpy() for part in (agent.inverse.action_mid, agent.inverse.action_reach))
-    low, high = action_bounds(env)
-    found = (middle - reach).tolist(), (middle + reach).tolist()
-    if not (np.shape(found[0]) == low.shape and np.allclose(found, (low, high))):
+    space, found = ActionSpace.of(env), agent.inverse.space
+    if not space.same_as(found):
         raise LfoError(
-            f"policy {path}: expected the environment's action bounds {low.tolist()} to {high.tolist()}, "
-            f"found {found[0]} to {found[1]}; use {use}"
+            f"policy {path}: expected the environment's action bounds {space.low.tolist()} to "
+            f"{space.high.tolist()}, found {found.low.tolist()} to {found.high.tolist()}; use {use}"
         )
     return policy

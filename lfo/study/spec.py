@@ -32,7 +32,7 @@ from lfo.settings import configure, read_settings
 
 if TYPE_CHECKING:
     from lfo.algorithms.inverse import InverseConfig
-    from lfo.algorithms.registry import Config
+    from lfo.algorithms.protocol import Config
 
 __all__ = [
     "PROTOCOLS",
@@ -367,8 +367,8 @@ def algorithm_config(study: Study, algo: str) -> Config:
     kind = registry.spec(algo).config
     base: Config = kind.paper() if study.paper else kind()
     values: dict[str, Any] = {"hidden": study.hidden}
-    if study.precision == "bf16" and any(known.name == "bf16" for known in fields(base)):
-        values["bf16"] = True
+    if study.precision in registry.spec(algo).precisions and study.precision != "fp32":
+        values["precision"] = study.precision
     return configure(base, values | dict(getattr(study, algo)), where=f"study: {algo}")
 
 

@@ -38,7 +38,7 @@ def end(process: subprocess.Popen[str], number: signal.Signals) -> str:
     assert process.returncode == (1 if number == signal.SIGINT else -signal.SIGKILL), (out, err)
     if number == signal.SIGINT:
         assert len(err.splitlines()) == 1, err
-        assert err.startswith("Error: interrupted, what is finished is kept; go on with `d3g-lfo ")
+        assert err.startswith("Error: interrupted; finished work is saved, continue with `d3g-lfo ")
         assert "--resume`" in err
     return err
 

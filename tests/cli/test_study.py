@@ -281,7 +281,7 @@ def test_killed_and_interrupted_it_ends_as_if_nothing_had_been(
         interrupted = d3g("study", out)
     assert interrupted.code == 1
     assert interrupted.err.splitlines()[-1] == (
-        f"Error: interrupted, what is finished is kept; go on with `d3g-lfo study {out}`"
+        f"Error: interrupted; finished work is saved, continue with `d3g-lfo study {out}`"
     )
     assert read_status(out, D3G).state == "waiting"
     assert (out / "cells" / D3G.name / "checkpoint.pt").is_file()

@@ -258,7 +258,7 @@ def test_refuses_a_gpu_that_is_not_there(dataset: Path, tmp_path: Path) -> None:
         ("hidden = true", "hidden: expected a whole number from 1 up, found True"),
         ("hidden = 0", "hidden: expected a whole number from 1 up, found 0"),
         ("gamma = 1.0", "gamma: expected a number from 0 up and below 1, found 1.0"),
-        ("polyak = 2", "polyak: expected a number from 0 up to 1, found 2.0"),
+        ("polyak = 2", "polyak: expected a number from 0 to 1, found 2"),
         ("learning_rate = nan", "learning_rate: expected a number from 0 up, found nan"),
         ("standardise = 1", "standardise: expected true or false, found 1"),
         ("hidden 8", "expected TOML"),
