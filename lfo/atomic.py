@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,7 +13,15 @@ from typing import Any, BinaryIO
 
 from lfo.errors import LfoError
 
-__all__ = ["atomic_file", "atomic_path", "check_output", "read_csv", "write_csv", "write_whole"]
+__all__ = [
+    "atomic_file",
+    "atomic_path",
+    "check_folder",
+    "check_output",
+    "read_csv",
+    "write_csv",
+    "write_whole",
+]
 
 
 def check_output(path: str | Path, *, overwrite: bool = False) -> None:
@@ -31,6 +40,40 @@ def check_output(path: str | Path, *, overwrite: bool = False) -> None:
         raise LfoError(f"{path}: no such folder; check that the folder exists, or choose another")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise LfoError(f"{path}: the folder {path.parent} is not writable; choose another")
+
+
+def check_folder(path: Path, *, owner: str, overwrite: bool, resume: bool | None = None) -> bool:
+    """Make a folder for a command's output, and check that it may be written to. Nothing in it changes.
+
+    Args:
+        path: of the folder.
+        owner: name of the file that marks a folder as an earlier output, such as ``run.json``.
+        overwrite: whether an earlier output is to be replaced; the caller does that.
+        resume: whether it is to be continued; None if the command has no ``--resume``.
+
+    Returns:
+        Whether there is an earlier output.
+
+    Raises:
+        LfoError: the folder cannot be made or written to, it holds other files, or it holds an earlier output
+            and neither ``overwrite`` nor ``resume`` is set.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+        if not any(path.iterdir()):
+            return False
+    except OSError as error:
+        raise LfoError(f"{path}: cannot write to this folder ({error.strerror}); choose another") from error
+    if not (path / owner).is_file():
+        raise LfoError(
+            f"{path}: expected an empty folder or one with {owner}, found other files; choose another"
+        )
+    if not overwrite and not resume:
+        continued = "" if resume is None else "--resume to continue it or "
+        raise LfoError(f"{path}: already exists; pass {continued}--overwrite to replace it")
+    return True
 
 
 @contextmanager

@@ -32,22 +32,22 @@ class RunPolicy:
     @property
     def name(self) -> str:
         """What data sets call it: ``RUN, seed 3``."""
-        return f"{self.path.name}, seed {self.agent.seeds[0]}"
+        return f"{self.path.name}, seed {self.agent.seeds[self.member]}"
 
     @cached_property
     def agent(self) -> Agent:
-        """The member, as a stack of one, on the CPU."""
-        agent = load_agent(RunFolder(self.path), "cpu")
-        last = len(agent.seeds) - 1
-        if not 0 <= self.member <= last:
-            raise LfoError(f"{self.path}: member: expected 0 to {last}, found {self.member}; pass another")
-        one: Agent = agent.member(self.member)
-        return one
+        """All members of the run, on the CPU."""
+        return load_agent(RunFolder(self.path), "cpu")
+
+    @cached_property
+    def _alone(self) -> Agent:
+        alone: Agent = self.agent.member(self.member)
+        return alone
 
     def act(self, observations: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
         """Actions [B, A] float32 for observations [B, S]; ``rng`` is not used."""
         states = torch.from_numpy(np.ascontiguousarray(observations, dtype=np.float32))
-        actions: np.ndarray = self.agent.act(states[None])[0].cpu().numpy()
+        actions: np.ndarray = self._alone.act(states[None])[0].cpu().numpy()
         return actions
 
     def __getstate__(self) -> dict[str, Any]:
@@ -69,13 +69,15 @@ def load_run_policy(path: str | Path, env: Env, *, member: int = 0) -> RunPolicy
     """
     policy = RunPolicy(Path(path).resolve(), member)
     agent, use = policy.agent, "the environment that the run has interacted with"
+    if not 0 <= member < len(agent.seeds):
+        raise LfoError(f"{path}: member: expected 0 to {len(agent.seeds) - 1}, found {member}; pass another")
     if agent.inverse is None:
         raise LfoError(f"{path}: the run has not learned to act yet; run `d3g-lfo interact {path}` first")
-    require_state_dim(env, agent.units.mean.shape[-1], of=f"policy {path}", use=use)
+    require_state_dim(env, agent.units.state_dim, of=f"policy {path}", use=use)
     space, found = ActionSpace.of(env), agent.inverse.space
-    if not space.same_as(found):
+    if not (space.size == found.size and np.allclose((space.low, space.high), (found.low, found.high))):
         raise LfoError(
-            f"policy {path}: expected the environment's action bounds {space.low.tolist()} to "
-            f"{space.high.tolist()}, found {found.low.tolist()} to {found.high.tolist()}; use {use}"
+            f"policy {path}: expected the environment's action bounds {space.low.tolist()} to {space.high.tolist()}, "
+            f"found {found.low.tolist()} to {found.high.tolist()}; use {use}"
         )
     return policy
