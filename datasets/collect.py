@@ -17,9 +17,9 @@ from lfo.envs.make import Env, full_id, make_env, make_envs, observation_length
 from lfo.envs.rollout import rollout
 from lfo.envs.spaces import ActionSpace
 from lfo.errors import LfoError
-from lfo.processes import available_cores, share_out
+from lfo.processes import share_out
 
-__all__ = ["available_cores", "collect"]
+__all__ = ["collect"]
 
 STREAMS = 8
 """Environments in a group. They are stepped in turn and share one call of the policy."""
