@@ -16,9 +16,10 @@ from lfo import D3G, D3GConfig, InverseConfig
 from lfo.acting.evaluation import evaluate_policy
 from lfo.acting.rounds import act
 from lfo.datasets import Transitions
-from lfo.datasets.collect import available_cores, collect
+from lfo.datasets.collect import collect
 from lfo.envs.make import Env, make_env, make_envs, observation_length
 from lfo.envs.spaces import ActionSpace
+from lfo.processes import available_cores
 from lfo.runs.loading import attach_inverse
 from lfo.runs.record import Member
 from lfo.training.loop import build

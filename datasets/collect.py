@@ -17,9 +17,9 @@ from lfo.envs.make import Env, full_id, make_env, make_envs, observation_length
 from lfo.envs.rollout import rollout
 from lfo.envs.spaces import ActionSpace
 from lfo.errors import LfoError
-from lfo.processes import available_cores, share_out
+from lfo.processes import share_out
 
-__all__ = ["available_cores", "collect"]
+__all__ = ["collect"]
 
 STREAMS = 8
 """Environments in a group. They are stepped in turn and share one call of the policy."""
@@ -232,9 +232,9 @@ def _record(group: Group, progress: Progress) -> Rows:
 
 
 class _Actor:
-    """π_o: the policy's actions, some of them replaced by uniform ones; keeps states and actions in the buffers.
+    """The policy's actions, some replaced by uniform ones. Writes states and actions into the buffers.
 
-    Whatever does not depend on the observations is drawn for a block of steps at once.
+    Random numbers are drawn for a block of steps at once.
     """
 
     def __init__(self, group: Group, space: ActionSpace, buffers: Rows, rng: np.random.Generator) -> None:

@@ -37,7 +37,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from lfo.envs.make import Env, action_bounds, require_state_dim
+from lfo.envs.make import Env, require_state_dim
+from lfo.envs.spaces import ActionSpace
 from lfo.errors import LfoError, data_error
 
 __all__ = ["MLPPolicy", "Policy", "RandomPolicy", "expert_envs", "from_sb3", "load_policy"]
@@ -66,15 +67,12 @@ class Policy(Protocol):
 class RandomPolicy:
     """Actions drawn uniformly from the action space."""
 
-    low: np.ndarray
-    """[A] the lowest action."""
-    high: np.ndarray
-    """[A] the highest action."""
+    space: ActionSpace
     name: str = "random"
 
     def act(self, observations: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Actions [B, A], independent of the observations [B, S]."""
-        return rng.uniform(self.low, self.high, (len(observations), len(self.low))).astype(np.float32)
+        return self.space.sample(rng, len(observations))
 
 
 @dataclass(frozen=True)
@@ -142,17 +140,17 @@ def load_policy(policy: str | Path, env: Env, *, trust_pickle: bool = False) -> 
         LfoError: there is no expert for the environment; the file is missing, not a policy or not trusted; or
             its observations or action bounds are not the environment's.
     """
-    low, high = action_bounds(env)
+    space = ActionSpace.of(env)
     if str(policy) == "random":
-        return RandomPolicy(low, high)
+        return RandomPolicy(space)
     named = str(policy) == "expert"
     loaded = _read_expert(env) if named else _read_path(Path(policy), trust_pickle=trust_pickle)
     require_state_dim(
         env, loaded.state_dim, of=f"policy {policy}", use="the environment that the policy was trained in"
     )
-    if not (np.array_equal(loaded.low, low) and np.array_equal(loaded.high, high)):
+    if not space.same_as(ActionSpace(loaded.low, loaded.high)):
         raise LfoError(
-            f"policy {policy}: expected the environment's action bounds {low.tolist()} to {high.tolist()}, "
+            f"policy {policy}: expected the environment's action bounds {space.low.tolist()} to {space.high.tolist()}, "
             f"found {loaded.low.tolist()} to {loaded.high.tolist()}; use the environment that the policy was trained in"
         )
     return loaded

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import subprocess
 import sys
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -46,6 +49,31 @@ def test_importing_it_imports_no_torch(module: str, tmp_path: Path) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_every_package_that_is_imported_is_declared() -> None:
+    imported = set()
+    for path in (path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                imported.add(node.module.split(".")[0])
+    declared = {re.split(r"[^\w.-]", line)[0].lower() for line in metadata.requires("d3g-lfo") or ()}
+    brought_by = metadata.packages_distributions()
+    foreign = sorted(name for name in imported - sys.stdlib_module_names - {"lfo"} if name in brought_by)
+    assert {"PIL", "h5py", "torch"} <= set(foreign)
+    undeclared = [
+        name
+        for name in foreign
+        if not declared & {found.lower().replace("_", "-") for found in brought_by[name]}
+    ]
+    assert not undeclared
+
+
+def test_the_extra_that_films_draws_classic_control() -> None:
+    video = [line for line in metadata.requires("d3g-lfo") or () if 'extra == "video"' in line]
+    assert any(line.startswith("gymnasium[classic-control]") for line in video)
 
 
 def test_public_names_are_found_when_they_are_used() -> None:

@@ -15,7 +15,7 @@ import gymnasium
 import numpy as np
 
 from lfo.acting.evaluation import NO_LIMIT_STEPS
-from lfo.datasets.writer import check_output
+from lfo.atomic import check_output
 from lfo.envs.make import Env, make_env
 from lfo.envs.rollout import rollout, starts
 from lfo.envs.spaces import ActionSpace

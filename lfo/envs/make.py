@@ -17,7 +17,6 @@ from lfo.errors import LfoError
 
 __all__ = [
     "Env",
-    "action_bounds",
     "full_id",
     "make_env",
     "make_envs",
@@ -81,13 +80,6 @@ def observation_length(env: Env) -> int:
     """The length S of an observation."""
     assert isinstance(env.observation_space, Box)
     return int(env.observation_space.shape[0])
-
-
-def action_bounds(env: Env) -> tuple[np.ndarray, np.ndarray]:
-    """The lowest and the highest value of each action dimension, both float32 [A]."""
-    space = env.action_space
-    assert isinstance(space, Box)
-    return space.low.astype(np.float32), space.high.astype(np.float32)
 
 
 def require_state_dim(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -143,6 +144,12 @@ def test_random_data_needs_no_expert_and_no_fraction(tmp_path: Path) -> None:
     done = d3g("collect", "Reacher-v5", "-o", tmp_path / "d.h5")
     assert done.code == 2
     assert "Missing option '--random-frac'" in done.err
+
+
+def test_progress_is_told_where_there_is_no_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lfo.cli._progress.FIRST_SECONDS", 0.0)
+    done = d3g("collect", "Reacher-v5", "--policy", "random", "--steps", "600", "-o", tmp_path / "d.h5")
+    assert re.match(r"collect Reacher-v5: \d+% of 600 steps, \S+/s, .* left\n$", done.err)
 
 
 def test_a_trained_run_is_the_policy(interacted: Path, tmp_path: Path) -> None:

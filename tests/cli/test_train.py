@@ -12,7 +12,7 @@ import torch
 from shell import TINY, assert_same_weights, copy, d3g, error, must
 
 from lfo.datasets import load, save
-from lfo.datasets.collect import available_cores
+from lfo.processes import available_cores
 
 
 def record(run: Path) -> dict[str, object]:

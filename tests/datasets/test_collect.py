@@ -21,6 +21,7 @@ from lfo.datasets import LfoError, Metadata, Transitions, load
 from lfo.datasets.collect import GROUP_ROWS, STREAMS, _quotas, collect
 from lfo.datasets.policies import RandomPolicy
 from lfo.envs.make import full_id, make_env
+from lfo.envs.spaces import ActionSpace
 
 PENDULUM, REACHER = "InvertedPendulum-v5", "Reacher-v5"
 BOUNDS = np.array([-3.0], np.float32), np.array([3.0], np.float32)
@@ -63,7 +64,7 @@ def test_the_number_of_processes_changes_nothing(monkeypatch: pytest.MonkeyPatch
 def test_an_error_in_a_process_is_the_same_error() -> None:
     """What a process meets reaches the caller."""
     group = lfo.datasets.collect.Group(
-        "NoSuchEnv-v0", RandomPolicy(*BOUNDS), 0.5, (10,), np.random.SeedSequence(0)
+        "NoSuchEnv-v0", RandomPolicy(ActionSpace(*BOUNDS)), 0.5, (10,), np.random.SeedSequence(0)
     )
     with pytest.raises(LfoError, match="unknown environment"):
         lfo.datasets.collect._record_all([group, group], 2, lambda rows: None)
