@@ -159,13 +159,13 @@ def _look(folder: Path, report: bool) -> None:
         for path in write_report(folder):
             click.echo(path)
         return
-    from rich.console import Console
+    from rich.console import Console, Group
 
-    console = Console(highlight=False)
+    console = Console()
     if console.is_terminal:
-        console.print(table(found))
+        console.print(Group(*table(found)))
     else:
-        click.echo(table(found).plain)
+        click.echo("\n".join(line.plain for line in table(found)))
 
 
 def _study(what: str, output: Path | None, options: dict[str, Any]) -> Study:
@@ -203,18 +203,20 @@ class _Live:
 
         from lfo.cli._progress import Pace
 
-        self.console = console or Console(stderr=True, highlight=False)
+        self.console = console or Console(stderr=True)
         self.live = Live(console=self.console, auto_refresh=False) if self.console.is_terminal else None
         self.pace = pace or Pace()
         self.states: dict[str, str] = {}
 
     def show(self, found: Overview) -> None:
         """Show where the study stands now."""
+        from rich.console import Group
+
         if self.live is None:
             self._tell(found)
             return
         self.live.start()
-        self.live.update(table(found, self.console.height - 1), refresh=True)
+        self.live.update(Group(*table(found, self.console.height - 1)), refresh=True)
 
     def end(self) -> None:
         """Leave the last table as it is."""
@@ -233,7 +235,7 @@ class _Live:
             self.states[name] = state
 
 
-def table(found: Overview, height: int = 10_000) -> Text:
+def table(found: Overview, height: int = 10_000) -> list[Text]:
     """One line per cell and one for all of them; a line that is too long for the screen is cut.
 
     Args:
@@ -252,9 +254,9 @@ def table(found: Overview, height: int = 10_000) -> Text:
     told = ", ".join(f"{count} {state}" for count, state in counts if count or state == "done")
     idle = "" if found.running or found.count("done") == len(found.rows) else "; nothing is running"
     shown.append(Text(f"{told} of {len(found.rows)} cells{_left(found)}{idle}"))
-    joined = Text("\n").join(shown)
-    joined.no_wrap, joined.overflow = True, "ellipsis"
-    return joined
+    for line in shown:
+        line.no_wrap, line.overflow = True, "ellipsis"
+    return shown
 
 
 def _line(row: Row, width: int) -> Text:

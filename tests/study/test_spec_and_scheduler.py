@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from lfo.cli import cli
 from lfo.datasets import LfoError
 from lfo.study import spec as s
 from lfo.study import status as t
-from lfo.study.cell import FINAL_SEED
+from lfo.study.cell import FINAL_SEED, work_units
 from lfo.study.results import cell_results
 
 ENVS = ("InvertedPendulum-v5", "Reacher-v5")
@@ -240,6 +242,49 @@ def test_time_left_follows_from_the_speed_so_far(tmp_path: Path) -> None:
         assert t.overview(tmp_path).running
         with t.locked(tmp_path / ".lock") as again:
             assert not again
+
+
+def test_a_lock_is_free_when_its_holder_dies(tmp_path: Path) -> None:
+    path = tmp_path / ".lock"
+    code = (
+        "import sys, time; from pathlib import Path; from lfo.study.status import locked\n"
+        "with locked(Path(sys.argv[1])) as mine: print(mine, flush=True); time.sleep(600)\n"
+    )
+    command = [sys.executable, "-c", code, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "True\n"
+        with t.locked(path) as mine:
+            assert not mine
+        holder.kill()
+        holder.wait()
+    with t.locked(path, timeout=10) as mine:
+        assert mine
+    path.touch()  # what is left of the file means nothing
+    with t.locked(path) as mine:
+        assert mine
+
+
+def test_a_lock_holds_where_there_is_no_fcntl(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules['fcntl'] = None\n"
+        "from pathlib import Path; from lfo.study.status import locked\n"
+        "with locked(Path('.lock')) as first, locked(Path('.lock')) as second: print(first, second)\n"
+        "with locked(Path('.lock')) as again: print(again)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.stdout == "True False\nTrue\n", done.stderr
+
+
+def test_costs_come_from_the_registry() -> None:
+    """D3G's steps are offline, BCO's are in the rounds; in units of a hundredth of a second."""
+    study = replace(SMALL, steps=100, rounds=2, interactions=10, grad_steps=3, seeds=(1, 2))
+    episode = 0.2 * 0.1 * 50  # two of ten members, 50 steps
+    d3g, bco = (work_units(study, s.Cell("Reacher-v5", 0.5, algo)) for algo in ("d3g", "bco"))
+    assert d3g == pytest.approx((500, 2 + 6 + 10 * episode, 100 * episode))
+    assert bco == pytest.approx((0, 2 + 12 + 10 * episode / 4, 100 * episode / 4))
 
 
 def test_a_cells_rows_are_worked_out_from_its_files(tmp_path: Path) -> None:
