@@ -15,13 +15,12 @@ from lfo.errors import LfoError
 
 if TYPE_CHECKING:
     from lfo.acting.rounds import Round
-    from lfo.algorithms.registry import Agent
+    from lfo.algorithms.protocol import Agent
     from lfo.runs.folder import RunFolder
     from lfo.training.sources import Table
 
 __all__ = [
     "COUNT",
-    "PRECISIONS",
     "Algorithm",
     "command_line",
     "demonstrations",
@@ -96,13 +95,6 @@ class Algorithm(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # gen
         return [CompletionItem(name) for name in registry.names() if name.startswith(incomplete)]
 
 
-PRECISIONS = {
-    "fp32": {"bf16": False, "tf32": False},
-    "tf32": {"bf16": False, "tf32": True},
-    "bf16": {"bf16": True, "tf32": False},
-}
-"""What ``--precision`` means as settings of D3G."""
-
 _OPTIONS: dict[str, dict[str, Any]] = {
     "algo": {"type": Algorithm(), "help": "Algorithm to train."},
     "env": {"metavar": "ENV", "help": "Gymnasium id of the environment, or module:id."},
@@ -118,7 +110,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "episodes": {"type": COUNT, "help": "Evaluation episodes per member and round."},
     "hidden": {"type": COUNT, "help": "Units in each hidden layer."},
     "precision": {
-        "type": click.Choice(list(PRECISIONS)),
+        "type": click.Choice(["fp32", "tf32", "bf16"]),
         "help": "Number format of matrix products: bf16 needs a processor that supports it, tf32 a GPU.",
     },
     "paper": {"is_flag": True, "help": "Use the published algorithm, without this project's changes."},

@@ -10,6 +10,7 @@ import click
 import numpy as np
 
 from lfo.cli._common import (
+    COUNT,
     demonstrations,
     environment,
     note,
@@ -21,37 +22,41 @@ from lfo.cli._common import (
 
 if TYPE_CHECKING:
     from lfo.acting.evaluation import Evaluation
-    from lfo.algorithms.registry import Agent
+    from lfo.algorithms.protocol import Agent
     from lfo.runs.folder import RunFolder
 
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
-@click.option("--env", metavar="ENV", help="Gymnasium id.  [default: the one interacted with]")
-@click.option(
-    "--episodes", type=click.IntRange(1), default=10, show_default=True, help="Episodes of each member."
+@option(
+    "env", help="Gymnasium id of the environment, or module:id.  [default: the one that RUN interacted with]"
 )
+@option("episodes", default=10, show_default=True, help="Episodes of each member.")
 @click.option(
     "--seed",
     type=click.IntRange(0),
     default=0,
     show_default=True,
-    help="Of the starts; all members face the same.",
+    help="Seed of the starts. Each member has its own starts; the same seed of two runs has the same.",
+)
+@click.option(
+    "--max-steps", type=COUNT, help="Cut episodes here.  [default: the environment's limit, or 10000]"
 )
 @click.option(
     "--video",
     type=click.Path(path_type=Path),
     metavar="FILE.mp4",
-    help="Film the first member's first episode; needs the extra 'video'.",
+    help="Also film the first member's first episode; needs imageio-ffmpeg.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
 @option("device")
-@click.option("--overwrite", is_flag=True, help="Replace the video if it exists.")
+@option("overwrite", help="Replace the video if it exists.")
 def command(
     run: Path,
     env: str | None,
     episodes: int,
     seed: int,
+    max_steps: int | None,
     video: Path | None,
     as_json: bool,
     device: str,
@@ -59,8 +64,9 @@ def command(
 ) -> None:
     """Measure the policies of RUN: whole episodes from fixed starts, without exploration noise.
 
-    The table has a line a member, mean ± standard deviation over its episodes, and one over all episodes of
-    all members. A run that has not interacted yet first does one round, as `d3g-lfo interact RUN --rounds 1`.
+    The table has a line per member, mean ± standard deviation over its episodes, and one over all episodes of all
+    members. Members that diverged are marked and not counted. A run that has not interacted yet first does one round,
+    as `d3g-lfo interact RUN --rounds 1` would.
 
     \b
     d3g-lfo eval run
@@ -69,25 +75,32 @@ def command(
     """
     from lfo.acting.rounds import evaluate
     from lfo.cli._progress import bars
-    from lfo.datasets import check_output
     from lfo.runs.folder import RunFolder
     from lfo.runs.loading import load_agent
 
     out = RunFolder(run)
     if video is not None:
-        check_output(video, overwrite=overwrite)
+        from lfo.acting.video import check_video
+
+        check_video(video, overwrite=overwrite)
     agent = load_agent(out, device)
     require_trained(out, agent)
     env = environment(out, env)
     if agent.inverse is None:
         _first_round(out, agent, env)
-    if video is not None:
-        _film(agent, env, video, seed, overwrite)
     with bars() as progress:
         progress.start("evaluate", episodes * len(agent.seeds))
-        result = evaluate(agent, env, episodes=episodes, seed=seed, on_episodes=progress.step)
+        result = evaluate(
+            agent, env, episodes=episodes, seed=seed, max_steps=max_steps, on_episodes=progress.step
+        )
     summary = _summary(out, agent, result)
     click.echo(json.dumps(summary) if as_json else _table(summary))
+    if result.cut:
+        note(
+            f"{result.cut} episodes were cut after 10,000 steps: {env} has no time limit; set one with --max-steps"
+        )
+    if video is not None:
+        _film(agent, env, video, seed, overwrite)
 
 
 def _first_round(out: RunFolder, agent: Agent, env: str) -> None:
@@ -114,15 +127,13 @@ def _first_round(out: RunFolder, agent: Agent, env: str) -> None:
 
 
 def _film(agent: Agent, env: str, path: Path, seed: int, overwrite: bool) -> None:
-    from lfo.acting.rounds import act, require_fit
+    from lfo.acting.rounds import act
     from lfo.acting.video import record_video
 
-    require_fit(agent, env)
-    members = len(agent.seeds)
+    first = agent.member(0)
 
     def act_first(observation: np.ndarray) -> np.ndarray:
-        same = np.broadcast_to(observation, (members, 1, len(observation)))
-        action: np.ndarray = act(agent, same)[0, 0]
+        action: np.ndarray = act(first, observation[None, None])[0, 0]
         return action
 
     returns = record_video(act_first, env, path, seed=seed, stream=agent.seeds[0], overwrite=overwrite)
@@ -141,6 +152,7 @@ def _summary(out: RunFolder, agent: Agent, result: Evaluation) -> dict[str, Any]
             "interactions": spent,
             "random_frac": fractions[info["members"][m]["dataset"]],
             "dataset": info["datasets"][info["members"][m]["dataset"]]["source"],
+            "stopped": result.stopped.get(m),
         }
         for m, seed in enumerate(agent.seeds)
     ]
@@ -165,7 +177,8 @@ def _table(s: dict[str, Any]) -> str:
     ]
     for member in s["members"]:
         label = f"seed {member['seed']}" + (f", {Path(member['dataset']).name}" if several else "")
-        lines.append(f"{label:<12} {member['return_mean']:10.2f} ± {member['return_std']:.2f}")
+        lost = f"  diverged, not counted: {member['stopped']}" if member["stopped"] else ""
+        lines.append(f"{label:<12} {member['return_mean']:10.2f} ± {member['return_std']:.2f}{lost}")
     lines.append(f"{'all':<12} {s['return_mean']:10.2f} ± {s['return_std']:.2f}")
     if s["success_rate"] is not None:
         lines.append(

@@ -12,7 +12,6 @@ from lfo.cli._common import (
     environment,
     note,
     option,
-    parse_settings,
     require_trained,
     resumable,
     round_lines,
@@ -26,25 +25,16 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
-@click.option("--env", metavar="ENV", help="Gymnasium id.  [default: the data set's]")
-@click.option("--rounds", type=click.IntRange(1), help="Rounds in all.  [default: 10]")
-@click.option(
-    "--interactions", type=click.IntRange(1), help="Environment steps a round and member.  [default: 1000]"
-)
-@click.option("--grad-steps", type=click.IntRange(1), help="Gradient steps a round.  [default: 2000]")
-@click.option("--episodes", type=click.IntRange(1), help="Episodes to evaluate a round.  [default: 10]")
-@click.option("--hidden", type=click.IntRange(1), help="Units in each hidden layer of I.  [default: 256]")
-@click.option(
-    "--set",
-    "settings",
-    callback=parse_settings,
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="noise, batch_size or learning_rate; repeatable.",
-)
+@option("env", help="Gymnasium id of the environment, or module:id.  [default: the data set's]")
+@option("rounds", shown=10)
+@option("interactions", shown=1000)
+@option("grad-steps", shown=2000)
+@option("episodes", shown=10)
+@option("hidden", help="Units in each hidden layer of I.", shown=256)
+@option("set", help="Change noise, batch_size or learning_rate. Repeatable.")
 @option("device")
-@click.option("--resume", is_flag=True, help="Go on after the last round; what is not given is as it was.")
-@click.option("--overwrite", is_flag=True, help="Forget the rounds so far and start again.")
+@option("resume", help="Continue after the last round. Options you leave out keep their earlier values.")
+@option("overwrite", help="Discard the rounds so far and start again.")
 def command(
     run: Path,
     env: str | None,
@@ -54,20 +44,20 @@ def command(
     overwrite: bool,
     **options: int | None,
 ) -> None:
-    """Learn the inverse dynamics I(s,s') of RUN from rounds of interaction, evaluating after each.
+    """Learn the inverse dynamics I(s,s') of RUN from rounds of interaction, and evaluate after each.
 
-    A round lets every member act with noise, fits I to all it has seen so far, and measures the policy. What
-    is printed is the mean return over members ± its standard deviation, then each member's mean. Environment
-    steps are the budget: they are kept in RUN/interactions.h5, the scores in RUN/evaluations.csv.
+    In each round every member acts with noise, fits I to all it has seen so far, and is evaluated. A line is printed
+    per round: the mean return over members ± its standard deviation, then each member's mean. The interactions are
+    kept in RUN/interactions/, the scores in RUN/evaluations.csv.
 
     \b
     d3g-lfo interact run
     d3g-lfo interact run --rounds 5 --interactions 1000 --grad-steps 1000
     d3g-lfo interact run --resume                # after Ctrl-C or a crash
-    d3g-lfo interact run --resume --rounds 20    # ten rounds more
+    d3g-lfo interact run --resume --rounds 20    # ten more rounds
     """
     if resume and overwrite:
-        raise click.UsageError("--resume and --overwrite exclude each other.")
+        raise click.UsageError("Pass either --resume or --overwrite, not both.")
     from lfo.acting.rounds import learn_inverse
     from lfo.cli._progress import bars, duration
     from lfo.datasets import LfoError
@@ -79,7 +69,7 @@ def command(
     require_trained(out, agent)
     if agent.inverse is not None and not (resume or overwrite):
         raise LfoError(
-            f"{run}: expected a run without interactions, found some; pass --resume to go on after them "
+            f"{run}: expected a run without interactions, found some; pass --resume to continue after them "
             "or --overwrite to start again"
         )
     changes = settings | {name: value for name, value in options.items() if value is not None}
@@ -103,12 +93,13 @@ def command(
             progress=progress,
             on_round=on_round,
         )
-    if done:
-        note(
-            f"{len(done)} round{'s' if len(done) > 1 else ''} in {duration(progress.seconds)}; next: d3g-lfo eval {run}"
-        )
-    else:
-        note(f"nothing left to do: {run} has its {config.rounds} rounds; more with --resume --rounds K")
+    if not done:
+        note(f"nothing left to do: {run} has its {config.rounds} rounds; add some with --resume --rounds K")
+        return
+    if cut := done[-1].evaluation.cut:
+        note(f"{cut} episodes were cut after 10,000 steps: {env} has no time limit")
+    plural = "s" if len(done) > 1 else ""
+    note(f"{len(done)} round{plural} in {duration(progress.seconds)}; next: d3g-lfo eval {run}")
 
 
 def _config(out: RunFolder, changes: dict[str, Any], resume: bool) -> InverseConfig:

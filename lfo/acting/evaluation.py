@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from lfo.envs.make import Env, action_bounds, make_env, make_envs, observation_length, require_state_dim
+from lfo.envs.make import Env, make_env, make_envs, require_state_dim
+from lfo.envs.rollout import rollout, starts
+from lfo.envs.spaces import ActionSpace
 from lfo.errors import LfoError
 
-__all__ = ["Act", "Evaluation", "evaluate_policy", "starts"]
+__all__ = ["Act", "Evaluation", "evaluate_policy"]
 
 Act = Callable[[np.ndarray], np.ndarray]
 """Observations [M, E, S] float32 of M members in E environments each → actions [M, E, A]."""
@@ -23,7 +25,10 @@ NO_LIMIT_STEPS = 10_000
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The returns of M members over E episodes each."""
+    """The returns of M members over E episodes each.
+
+    Members that have diverged are measured, but count in no mean.
+    """
 
     env_id: str
     returns: np.ndarray
@@ -32,16 +37,25 @@ class Evaluation:
     """[M, E] int64, in environment steps."""
     threshold: float | None = None
     """The return from which the environment calls itself solved, where it says so."""
+    stopped: Mapping[int, str] = field(default_factory=dict)
+    """Members that have diverged, and why."""
+    cut: int = 0
+    """Episodes cut after 10,000 steps, because neither the environment nor the caller has a limit."""
+
+    @property
+    def counted(self) -> np.ndarray:
+        """[m, E] the returns of the members that have not diverged."""
+        return self.returns[[m for m in range(len(self.returns)) if m not in self.stopped]]
 
     @property
     def mean(self) -> float:
-        """Mean return over all episodes of all members."""
-        return float(self.returns.mean())
+        """Mean return over all episodes of the members that count."""
+        return float(self.counted.mean())
 
     @property
     def std(self) -> float:
-        """Standard deviation of the return over all episodes of all members."""
-        return float(self.returns.std())
+        """Standard deviation of the return over all episodes of the members that count."""
+        return float(self.counted.std())
 
     @property
     def member_means(self) -> np.ndarray:
@@ -55,19 +69,17 @@ class Evaluation:
 
     @property
     def success_rate(self) -> float | None:
-        """The fraction of episodes whose return reaches ``threshold``; None where there is no threshold."""
-        return None if self.threshold is None else float((self.returns >= self.threshold).mean())
+        """The fraction of counted episodes whose return reaches ``threshold``; None where there is no threshold."""
+        return None if self.threshold is None else float((self.counted >= self.threshold).mean())
 
     def __str__(self) -> str:
         """The line that says it all."""
-        members, episodes = self.returns.shape
+        members, episodes = self.counted.shape
         solved = "" if self.success_rate is None else f", {self.success_rate:.0%} ≥ {self.threshold:g}"
-        return f"{self.env_id}: {self.mean:.2f} ± {self.std:.2f} ({members} × {episodes} episodes{solved})"
-
-
-def starts(seed: int, stream: int, episodes: int) -> np.ndarray:
-    """The seeds [E] uint32 that a member's episodes are reset with, a function of (``seed``, ``stream``, e)."""
-    return np.random.SeedSequence([seed, stream]).generate_state(episodes)
+        lost = f", {len(self.stopped)} diverged and not counted" if self.stopped else ""
+        return (
+            f"{self.env_id}: {self.mean:.2f} ± {self.std:.2f} ({members} × {episodes} episodes{solved}{lost})"
+        )
 
 
 def evaluate_policy(
@@ -81,20 +93,19 @@ def evaluate_policy(
     state_dim: int | None = None,
     max_steps: int | None = None,
     envs: Sequence[Env] | None = None,
+    stopped: Mapping[int, str] | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> Evaluation:
     """Run ``episodes`` episodes of each member, stepping all of them together.
 
     Every (member, episode) has its own environment, which runs exactly one episode: short episodes are not
-    over-counted, as they are where M·E results are taken from fewer environments as they come. Every member
-    has starts of its own (:func:`starts`): were they shared, so would be their luck, and the spread over
-    members would not show it. A finished environment is stepped no more, nor are actions computed for it: the
-    batch is as wide as the member with the most running episodes needs.
+    over-counted. Every member has starts of its own (:func:`lfo.envs.rollout.starts`), so that the spread over members
+    includes the luck of the starts. Once an environment has finished, no more actions are computed for it.
 
     Args:
         act: all members' actions in one call, [M, E, S] float32 → [M, E, A], from observations alone: which
-            episode a row belongs to changes, as does E, while episodes finish; a member with fewer running
-            ones than another has rows that stand for nothing. Actions are clipped to the action space.
+            episode a row belongs to changes, as does E, while episodes finish. A member with fewer running
+            episodes than another has rows that are ignored. Actions are clipped to the action space.
         env_id: a Gymnasium id.
         members: M.
         episodes: E, per member.
@@ -105,6 +116,7 @@ def evaluate_policy(
         max_steps: cut episodes here. By default the environment's own limit, or 10,000 where it has none.
         envs: environments of ``env_id`` to use, as from :func:`lfo.envs.make.make_envs`, so that repeated
             evaluations need not make them anew; as many as fit M are used at a time, at least M.
+        stopped: members that have diverged, and why.
         progress: called with the number of episodes that just finished.
 
     Raises:
@@ -122,7 +134,17 @@ def evaluate_policy(
         if own:
             envs = [*envs, *make_envs(env_id, members * min(episodes, max(1, MAX_ENVS // members)) - 1)]
         resets = np.stack([starts(seed, stream, episodes) for stream in streams or range(members)])
-        return _in_turns(act, envs, resets, max_steps, progress)
+        spec = envs[0].spec
+        limit = max_steps or (spec.max_episode_steps if spec else None)
+        returns, lengths, cut = _in_turns(act, envs, resets, limit or NO_LIMIT_STEPS, progress)
+        return Evaluation(
+            spec.id if spec else env_id,
+            returns,
+            lengths,
+            spec.reward_threshold if spec else None,
+            dict(stopped or {}),
+            cut if limit is None else 0,
+        )
     finally:
         if own:
             for env in envs:
@@ -133,22 +155,23 @@ def _in_turns(
     act: Act,
     envs: Sequence[Env],
     resets: np.ndarray,
-    max_steps: int | None,
+    limit: int,
     progress: Callable[[int], object] | None,
-) -> Evaluation:
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Returns and lengths [M, E], and how many episodes the limit has cut."""
     members, episodes = resets.shape
     at_once = len(envs) // members
     if at_once < 1:
         raise ValueError(f"expected at least {members} environments, one for each member, found {len(envs)}")
-    spec = envs[0].spec
-    limit = max_steps or (spec.max_episode_steps if spec else None) or NO_LIMIT_STEPS
     returns = np.zeros((members, episodes))
     lengths = np.zeros((members, episodes), dtype=np.int64)
+    cut = 0
     for first in range(0, episodes, at_once):
         turn = slice(first, min(first + at_once, episodes))
         used = envs[: members * (turn.stop - turn.start)]
-        returns[:, turn], lengths[:, turn] = _run(act, used, resets[:, turn], limit, progress)
-    return Evaluation(spec.id if spec else "", returns, lengths, spec.reward_threshold if spec else None)
+        returns[:, turn], lengths[:, turn], more = _run(act, used, resets[:, turn], limit, progress)
+        cut += more
+    return returns, lengths, cut
 
 
 def _run(
@@ -157,60 +180,69 @@ def _run(
     resets: np.ndarray,
     limit: int,
     progress: Callable[[int], object] | None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """One episode in each environment, reset with ``resets`` [M, E]; the result is [M, E] returns and lengths."""
-    low, high = action_bounds(envs[0])
-    observations = np.empty((len(envs), observation_length(envs[0])), dtype=np.float32)
-    for i, (env, reset) in enumerate(zip(envs, resets.flat, strict=True)):
-        observations[i] = env.reset(seed=int(reset))[0]
-    members, episodes = resets.shape
-    running = [list(range(m * episodes, (m + 1) * episodes)) for m in range(members)]
-    slots, alive = _slots(running, episodes)
-    returns, lengths = [0.0] * len(envs), [limit] * len(envs)
-    steps = [env.step for env in envs]
-    for t in range(1, limit + 1):
-        actions = np.clip(_checked(act(observations[slots]), (*slots.shape, low.size), t), low, high)
-        rows = actions.reshape(-1, low.size)
-        finished = t == limit
-        for i, row in alive:
-            observations[i], reward, terminated, truncated, _ = steps[i](rows[row])
-            returns[i] += float(reward)
-            if terminated or truncated:
-                lengths[i] = t
-                finished = True
-        if finished:
-            before = len(alive)
-            running = [[i for i in own if lengths[i] > t] for own in running]
-            slots, alive = _slots(running, episodes)
-            if progress is not None:
-                progress(before - len(alive))
-        if not alive:
-            break
-    return np.reshape(returns, resets.shape), np.reshape(lengths, resets.shape)
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """One episode in each environment, reset with ``resets`` [M, E]."""
+    batch = _Batch(act, resets.shape, ActionSpace.of(envs[0]))
+    returns, lengths = np.zeros(len(envs)), np.zeros(len(envs), dtype=np.int64)
+    ended = np.zeros(len(envs), dtype=bool)
+    alive = len(envs)
+    for step in rollout(envs, batch, resets.ravel().tolist(), [limit] * len(envs), episodes=True):
+        if len(step.running) < alive and progress is not None:
+            progress(alive - len(step.running))
+        alive = len(step.running)
+        rows = slice(None) if alive == len(envs) else step.running
+        returns[rows] += step.rewards[rows]
+        lengths[rows] += 1
+        ended |= step.terminated | step.truncated
+    if progress is not None:
+        progress(alive)
+    return returns.reshape(resets.shape), lengths.reshape(resets.shape), int((~ended).sum())
 
 
-def _slots(running: list[list[int]], episodes: int) -> tuple[np.ndarray, list[tuple[int, int]]]:
-    """Where the running environments' observations go in a batch.
+class _Batch:
+    """Puts the running environments' observations side by side for all members, and takes the actions apart again.
 
-    Returns:
-        The environment in each place of the batch, [M, E]; and for each running environment its number and
-        its place, counted through. Places that are left over show the member's first environment.
+    The batch is as wide as the member with the most running episodes needs.
     """
-    width = max(map(len, running))
-    padded = [own + [m * episodes] * (width - len(own)) for m, own in enumerate(running)]
-    slots = np.array(padded, dtype=np.intp).reshape(len(running), width)
-    places = [(i, m * width + e) for m, own in enumerate(running) for e, i in enumerate(own)]
+
+    def __init__(self, act: Act, shape: tuple[int, ...], space: ActionSpace) -> None:
+        self.act, self.shape, self.space = act, shape, space
+        self.running: list[int] = []
+        self.steps = 0
+
+    def __call__(self, observations: np.ndarray, running: list[int]) -> np.ndarray:
+        """Actions [n, A] of the running environments, inside the bounds."""
+        if len(running) != len(self.running):
+            self.running = running
+            self.slots, self.places = _slots(running, self.shape)
+        self.steps += 1
+        actions = np.asarray(self.act(observations[self.slots]), dtype=np.float32)
+        expected = (*self.slots.shape, self.space.size)
+        if actions.shape != expected:
+            raise ValueError(f"expected actions {expected}, found {actions.shape}")
+        if not np.isfinite(actions).all():
+            bad = np.flatnonzero(~np.isfinite(actions).all(axis=(1, 2))).tolist()
+            raise LfoError(
+                f"evaluation: expected finite actions, found NaN or inf from member {bad} at step {self.steps}; "
+                "its training has diverged: train it again or leave its seed out"
+            )
+        return self.space.clip(actions.reshape(-1, self.space.size)[self.places])
+
+
+def _slots(running: list[int], shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """The environment in each place of the batch [M, width], and the place of each running one [n].
+
+    Places that are left over show the member's first environment.
+    """
+    members, episodes = shape
+    each = [list(_between(running, m * episodes, (m + 1) * episodes)) for m in range(members)]
+    width = max(map(len, each))
+    slots = np.array(
+        [[*own, *[m * episodes] * (width - len(own))] for m, own in enumerate(each)], dtype=np.intp
+    )
+    places = np.array([m * width + e for m, own in enumerate(each) for e in range(len(own))], dtype=np.intp)
     return slots, places
 
 
-def _checked(actions: np.ndarray, shape: tuple[int, ...], step: int) -> np.ndarray:
-    actions = np.asarray(actions, dtype=np.float32)
-    if actions.shape != shape:
-        raise ValueError(f"expected actions {shape}, found {actions.shape}")
-    if not np.isfinite(actions).all():
-        bad = np.flatnonzero(~np.isfinite(actions).all(axis=(1, 2))).tolist()
-        raise LfoError(
-            f"evaluation: expected finite actions, found NaN or inf from member {bad} at step {step}; "
-            "its training has diverged: train it again or leave its seed out"
-        )
-    return actions
+def _between(numbers: Sequence[int], low: int, high: int) -> Iterator[int]:
+    return (number for number in numbers if low <= number < high)

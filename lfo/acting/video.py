@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -10,14 +11,17 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
+import gymnasium
 import numpy as np
 
-from lfo.acting.evaluation import starts
+from lfo.acting.evaluation import NO_LIMIT_STEPS
 from lfo.datasets.writer import check_output
 from lfo.envs.make import Env, make_env
+from lfo.envs.rollout import rollout, starts
+from lfo.envs.spaces import ActionSpace
 from lfo.errors import LfoError, data_error
 
-__all__ = ["headless_backend", "record_video"]
+__all__ = ["check_video", "headless_backend", "record_video"]
 
 BACKENDS = ("egl", "osmesa")
 """What MUJOCO_GL may be without a screen, the faster one first."""
@@ -63,6 +67,24 @@ def headless_backend() -> str:
     )
 
 
+def check_video(path: str | Path, *, overwrite: bool) -> None:
+    """Check that a film can be written to ``path``; worth doing before long work.
+
+    Raises:
+        LfoError: the path is not an mp4, exists or is not writable, or imageio-ffmpeg is missing.
+    """
+    path = Path(path)
+    if path.suffix != ".mp4":
+        raise data_error(path, "output", expected="a name ending in .mp4", found=path.name, remedy="add .mp4")
+    check_output(path, overwrite=overwrite)
+    try:
+        importlib.import_module("imageio_ffmpeg")
+    except ImportError as error:
+        raise LfoError(
+            "video: writing it needs ffmpeg; install it with `pip install imageio-ffmpeg`"
+        ) from error
+
+
 def record_video(
     act: Callable[[np.ndarray], np.ndarray],
     env_id: str,
@@ -82,7 +104,7 @@ def record_video(
         act: the action [A] for one observation [S] float32; clipped to the action space.
         env_id: a Gymnasium id.
         path: of the file, ending in ``.mp4``.
-        seed, stream: of the starts, see :func:`lfo.acting.evaluation.starts`.
+        seed, stream: of the starts, see :func:`lfo.envs.rollout.starts`.
         episodes: how many.
         fps: frames a second; by default the environment's own, which is real time.
         overwrite: replace an existing file.
@@ -95,17 +117,11 @@ def record_video(
             environment is unknown or does not render.
     """
     path = Path(path)
-    if path.suffix != ".mp4":
-        raise data_error(path, "output", expected="a name ending in .mp4", found=path.name, remedy="add .mp4")
-    check_output(path, overwrite=overwrite)
-    try:
-        import imageio_ffmpeg
-    except ImportError as error:
-        raise LfoError(
-            "video: writing it needs ffmpeg; install it with `pip install 'd3g-lfo[video]'`"
-        ) from error
-    returns: list[float] = []
+    check_video(path, overwrite=overwrite)
+    import imageio_ffmpeg
+
     with closing(_renderable(env_id)) as env, tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        returns: list[float] = []
         frames = _frames(env, act, starts(seed, stream, episodes), returns)
         first = next(frames)
         unfinished = Path(folder) / path.name
@@ -153,16 +169,28 @@ def _frames(
     env: Env, act: Callable[[np.ndarray], np.ndarray], seeds: np.ndarray, returns: list[float]
 ) -> Iterator[np.ndarray]:
     """The frames [H, W, 3] uint8 of one episode a seed; each episode's return joins ``returns``."""
-    space = env.action_space
-    for seed in seeds:
-        observation, _ = env.reset(seed=int(seed))
-        yield np.asarray(env.render())
-        total, over = 0.0, False
-        while not over:
-            action = np.asarray(act(np.asarray(observation, dtype=np.float32)), dtype=np.float32)
-            clipped = np.clip(action, space.low, space.high)  # type: ignore[attr-defined]
-            observation, reward, terminated, truncated, _ = env.step(clipped)
-            total += float(reward)
-            over = terminated or truncated
-            yield np.asarray(env.render())
+    space = ActionSpace.of(env)
+    limit = (env.spec.max_episode_steps if env.spec else None) or NO_LIMIT_STEPS
+    shown: list[np.ndarray] = []
+
+    def choose(observations: np.ndarray, running: list[int]) -> np.ndarray:
+        if not shown:
+            shown.append(_render(env))  # the start
+        return space.clip(np.asarray(act(observations[0]), dtype=np.float32))[None]
+
+    for seed in seeds.tolist():
+        total = 0.0
+        shown.clear()
+        for step in rollout([env], choose, [seed], [limit], episodes=True):
+            yield from shown
+            shown[:] = [_render(env)]
+            total += float(step.rewards[0])
+        yield from shown
         returns.append(total)
+
+
+def _render(env: Env) -> np.ndarray:
+    try:
+        return np.asarray(env.render())
+    except gymnasium.error.DependencyNotInstalled as error:
+        raise LfoError(f"video: drawing this environment needs another package: {error}") from error

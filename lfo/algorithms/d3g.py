@@ -49,13 +49,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lfo.algorithms.inverse import Inverse
+from lfo.algorithms.base import Algorithm
+from lfo.algorithms.protocol import Source
 from lfo.algorithms.registry import Spec
-from lfo.datasets import LfoError, Transitions
+from lfo.datasets import Transitions
 from lfo.nn.batches import Batch
 from lfo.nn.losses import expectile_loss, pessimistic, q_target, value_range
-from lfo.nn.networks import MLP, Learner, adam, descend, member_generators, passed_through
+from lfo.nn.networks import MLP, adam, descend, member_generators, passed_through
 from lfo.nn.scaling import Units
+from lfo.settings import Count, Discount, Fraction, NonNegative, Positive, Precision
 
 __all__ = ["D3G", "SPEC", "D3GConfig"]
 
@@ -67,24 +69,25 @@ class D3GConfig:
     """Settings of D3G; the number in brackets is the published one where it differs."""
 
     # networks and optimisation (paper §3.2 and TD3)
-    hidden: int = 256  # units in each hidden layer
-    batch_size: int = 256  # transitions a step and member
-    learning_rate: float = 3e-4  # Adam, all networks
-    gamma: float = 0.99  # discount
-    polyak: float = 0.01  # share of the online weights that enters the targets [0.005]
-    predictor_every: int = 2  # steps between updates of τ and of the targets
-    cycle_weight: float = 1.0  # β, weight of the cycle error in τ's loss
+    hidden: Count = 256  # units in each hidden layer
+    batch_size: Count = 256  # transitions a step and member
+    learning_rate: Positive = 3e-4  # Adam, all networks
+    gamma: Discount = 0.99  # discount
+    polyak: Fraction = 0.01  # share of the online weights that enters the targets [0.005]
+    predictor_every: Count = 2  # steps between updates of τ and of the targets
+    cycle_weight: NonNegative = 1.0  # β, weight of the cycle error in τ's loss
+    precision: Precision = (
+        "fp32"  # of the hidden layers' products: bf16 on processors that have it, tf32 on GPUs
+    )
+    act_on_cycle: bool = False  # aim for C(s, τ(s)) instead of τ(s): sooner there, less steady in the end
     # departures from the paper, see the module's docstring
     stop_at_timeouts: bool = False  # [True]
     standardise: bool = True  # [False]
     bound_deltas: bool = True  # [False]
     relative_value: bool = True  # [False]
-    expectile: float = 0.9  # κ of V_χ, with relative_value
+    expectile: Fraction = 0.9  # κ of V_χ, with relative_value
     clip_targets: bool = True  # [False]
-    bf16: bool = False  # the product of the hidden layers in bfloat16: faster where the processor has it
-    tf32: bool = False  # products in TensorFloat-32 on a GPU that has it
-    known_within: float = 3.0  # standard deviations from the data's mean [0: every state is known]
-    act_on_cycle: bool = False  # aim for C(s, τ(s)) instead of τ(s): sooner there, less steady in the end
+    known_within: NonNegative = 3.0  # standard deviations from the data's mean [0: every state is known]
 
     @classmethod
     def paper(cls) -> D3GConfig:
@@ -100,47 +103,36 @@ class D3GConfig:
         )
 
 
-class D3G(Learner):
+class D3G(Algorithm):
     """M members of D3G from observation.
 
     Args:
         config: see :class:`D3GConfig`.
         units: the scales of each member's data.
-        reward_range: [M, 2], the least and the greatest reward in each member's data.
         seeds: one a member; decides its initial weights.
-        device: where everything lives.
     """
 
     name = "d3g"
-    learns_offline = True
-    inverse: Inverse | None
+    config: D3GConfig
     target_range: Tensor
     spread: Tensor
     predictor_metrics: Tensor
 
-    def __init__(
-        self,
-        config: D3GConfig,
-        units: Units,
-        reward_range: Tensor,
-        seeds: Sequence[int],
-        device: torch.device | str = "cpu",
-    ) -> None:
-        super().__init__()
-        size, hidden, generators = units.mean.shape[-1], config.hidden, member_generators(seeds)
-        self.config, self.units, self.seeds, self.inverse = config, units, tuple(seeds), None
-        self.critic1 = MLP(2 * size, hidden, 1, generators, bf16=config.bf16)
-        self.critic2 = MLP(2 * size, hidden, 1, generators, bf16=config.bf16)
-        self.predictor = MLP(size, hidden, size, generators, bf16=config.bf16)
-        self.model = MLP(size + 1, hidden, size, generators, bf16=config.bf16)
-        self.baseline = MLP(size, hidden, 1, generators, bf16=config.bf16)
+    def __init__(self, config: D3GConfig, units: Units, seeds: Sequence[int]) -> None:
+        super().__init__(config, units, seeds)
+        size, hidden, generators = units.state_dim, config.hidden, member_generators(seeds)
+        bf16 = config.precision == "bf16"
+        self.critic1 = MLP(2 * size, hidden, 1, generators, bf16=bf16)
+        self.critic2 = MLP(2 * size, hidden, 1, generators, bf16=bf16)
+        self.predictor = MLP(size, hidden, size, generators, bf16=bf16)
+        self.model = MLP(size + 1, hidden, size, generators, bf16=bf16)
+        self.baseline = MLP(size, hidden, 1, generators, bf16=bf16)
         self.target_critic1, self.target_critic2 = deepcopy(self.critic1), deepcopy(self.critic2)
         self.target_predictor = deepcopy(self.predictor)
-        ranges = [value_range(float(low), float(high), config.gamma) for low, high in reward_range]
-        self.register_buffer("target_range", torch.tensor(ranges)[:, :, None, None])
+        self.register_buffer("target_range", torch.zeros(len(seeds), 2, 1, 1))
         self.register_buffer("spread", torch.ones(len(seeds), 1, 1))
-        self.register_buffer("predictor_metrics", torch.zeros(2, len(seeds)))
-        self.to(device)
+        self.register_buffer("predictor_metrics", torch.zeros(len(seeds), 2))
+        self.to(units.device)
 
         critics = [*self.critic1.parameters(), *self.critic2.parameters()]
         predictor = list(self.predictor.parameters())
@@ -160,14 +152,120 @@ class D3G(Learner):
     @classmethod
     def fit(cls, data: Transitions, **settings: Any) -> D3G:
         """Train on one data set, keeping nothing on disk: see :func:`lfo.training.loop.fit` for ``settings``."""
-        from lfo.training.loop import fit  # the trainer knows the algorithms, not the other way round
+        from lfo.training.loop import fit  # upwards, when it is called: an algorithm knows no trainer
 
-        agent: D3G = fit(cls.name, data, **settings)
+        agent: D3G = fit(cls, data, **settings)
         return agent
 
-    def attach(self, inverse: Inverse) -> None:
-        """Take the inverse dynamics to act with."""
-        self.inverse = inverse
+    @property
+    def period(self) -> int:
+        """Steps from one update of τ to the next."""
+        return self.config.predictor_every
+
+    @property
+    def precision(self) -> str:
+        """As configured."""
+        return self.config.precision
+
+    def prepare(self, source: Source) -> None:
+        """Take the interval that discounted sums of each member's rewards can reach."""
+        ranges = [
+            value_range(float(low), float(high), self.config.gamma) for low, high in source.reward_range
+        ]
+        self.target_range.copy_(torch.tensor(ranges)[:, :, None, None])
+
+    # --- one step ------------------------------------------------------------------------------------------------
+
+    def update(self, batch: Batch) -> dict[str, Tensor]:
+        """One gradient step of every member (ALGORITHM box of the paper); metrics are [M], on the device.
+
+        ``critic_loss``: Σ_i of the mean squared error of Q_θi. ``q_data``, ``q_predicted``: the mean Q_θ1 of the
+        minibatch's (s, s') and of (s, C(s, τ(s))). ``model_loss``, ``cycle_error``: the mean square of f(s, q) − s'
+        and of τ(s) − C(s, τ(s)), in units of the variance of s' − s, or in raw ones without ``standardise``.
+        ``q_predicted`` and ``cycle_error`` are those of τ's last step.
+        """
+        critic_loss, q_data = self.critic_loss(batch, self.critic_target(batch))
+        baseline_loss, model_loss, baseline = self.model_loss(batch)
+        # None of these losses depends on another's parameters: one step for all is a step for each
+        descend(self.value_optimiser, critic_loss + baseline_loss + model_loss)
+
+        if self.updates % self.config.predictor_every == 0:
+            descend(self.predictor_optimiser, self.predictor_loss(batch, baseline))
+            self.follow_targets()
+
+        self.updates += 1
+        q_predicted, cycle_error = self.predictor_metrics.unbind(dim=1)
+        return {
+            "critic_loss": critic_loss.detach(),
+            "model_loss": model_loss.detach(),
+            "cycle_error": cycle_error,
+            "q_data": q_data,
+            "q_predicted": q_predicted,
+        }
+
+    @torch.no_grad()
+    def critic_target(self, batch: Batch) -> Tensor:
+        """y = r + γ(1−d) min_i Q_θ'i(s', C'(s', τ_ψ'(s'))) [M, B, 1]."""
+        config, states = self.config, batch.next_states
+        proposed = self.predict(self.target_predictor, states)
+        reached = self.cycle(self.target_critic1, states, proposed)
+        q1 = self.value(self.target_critic1, states, reached)
+        q2 = self.value(self.target_critic2, states, reached)
+        if config.known_within:
+            unknown = self._unknown(states) | self._unknown(self.units.after(states, reached))
+            q1, q2 = pessimistic(q1, q2, unknown)
+        stops = (
+            torch.maximum(batch.terminated, batch.truncated) if config.stop_at_timeouts else batch.terminated
+        )
+        y = q_target(batch.rewards, 1 - stops, q1, q2, config.gamma)
+        return y.clamp(self.target_range[:, 0], self.target_range[:, 1]) if config.clip_targets else y
+
+    def critic_loss(self, batch: Batch, target: Tensor) -> tuple[Tensor, Tensor]:
+        """L_θ = Σ_i ‖Q_θi(s, s') − y‖² [M]; and the mean of Q_θ1(s, s') [M]."""
+        q1 = self.value(self.critic1, batch.states, batch.deltas)
+        q2 = self.value(self.critic2, batch.states, batch.deltas)
+        loss = ((q1 - target).square() + (q2 - target).square()).mean(dim=(1, 2))
+        return loss, q1.detach().mean(dim=(1, 2))
+
+    def model_loss(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor | None]:
+        """L_χ and L_φ = ‖h_φ(s, Q_θ'1(s, s')) − (s' − s)‖² [M], the value detached; and V_χ(s) [M, B, 1].
+
+        L_χ = |κ − 1(u<0)| u² for u = Q_θ'1(s, s') − V_χ(s); without ``relative_value`` there is no V_χ.
+        """
+        with torch.no_grad():
+            q = self.value(self.target_critic1, batch.states, batch.deltas)
+        baseline, baseline_loss = None, q.new_zeros(())
+        if self.config.relative_value:
+            fitted = self.baseline(batch.states)
+            errors = q - fitted
+            self._follow_spread(errors.detach())
+            baseline, baseline_loss = (
+                fitted.detach(),
+                expectile_loss(errors, self.config.expectile).mean((1, 2)),
+            )
+        predicted = self._forward_model(batch.states, q, baseline, clip=False)
+        return baseline_loss, self._norm(predicted - batch.deltas), baseline
+
+    def predictor_loss(self, batch: Batch, baseline: Tensor | None) -> Tensor:
+        """L_ψ = −Q_θ1(s, C(s, τ_ψ(s))) + β‖τ_ψ(s) − C(s, τ_ψ(s))‖² [M], through Q and f into ψ only.
+
+        With ``relative_value`` the value is in units of σ.
+        """
+        with passed_through(self.critic1, self.model):
+            proposed = self.predict(self.predictor, batch.states)
+            reached = self.cycle(self.critic1, batch.states, proposed, baseline)
+            value = self.value(self.critic1, batch.states, reached).mean(dim=(1, 2))
+        cycle_error = self._norm(proposed - reached)
+        self.predictor_metrics.copy_(torch.stack([value.detach(), cycle_error.detach()], dim=1))
+        unit = self.spread[:, 0, 0] if self.config.relative_value else 1.0
+        return self.config.cycle_weight * cycle_error - value / unit
+
+    @torch.no_grad()
+    def follow_targets(self) -> None:
+        """θ' ← θ' + polyak · (θ − θ'), ψ' likewise."""
+        torch._foreach_lerp_(self.targets, self.online, self.config.polyak)
+
+    # --- its parts -----------------------------------------------------------------------------------------------
 
     def value(self, critic: MLP, states: Tensor, deltas: Tensor) -> Tensor:
         """Q(s, s') [M, B, 1] of the transitions from ``states`` along ``deltas`` [M, B, S]."""
@@ -184,90 +282,44 @@ class D3G(Learner):
                 baseline = self.baseline(states)
         return self._forward_model(states, self.value(critic, states, deltas), baseline)
 
-    def update(self, batch: Batch) -> dict[str, Tensor]:
-        """One gradient step of every member (ALGORITHM box of the paper); metrics are [M], on the device.
-
-        ``critic_loss``: Σ_i of the mean squared error of Q_θi. ``q_data``, ``q_predicted``: the mean Q_θ1 of the
-        minibatch's (s, s') and of (s, C(s, τ(s))). ``model_loss``, ``cycle_error``: the mean square of f(s, q) − s'
-        and of τ(s) − C(s, τ(s)), in units of the variance of s' − s, or in raw ones without ``standardise``.
-        ``q_predicted`` and ``cycle_error`` are those of τ's last step.
-        """
-        states, deltas, rewards, continues, next_states = batch
-        config = self.config
-
-        # Critic: y = r + γ(1−d) min_i Q_θ'i(s', C'(s', τ_ψ'(s'))),  L_θ = Σ_i ‖Q_θi(s, s') − y‖²
-        with torch.no_grad():
-            proposed = self.predict(self.target_predictor, next_states)
-            reached = self.cycle(self.target_critic1, next_states, proposed)
-            next_q1 = self.value(self.target_critic1, next_states, reached)
-            next_q2 = self.value(self.target_critic2, next_states, reached)
-            if config.known_within:
-                unknown = self._unknown(next_states) | self._unknown(self.units.after(next_states, reached))
-                next_q1, next_q2 = pessimistic(next_q1, next_q2, unknown)
-            y = q_target(rewards, continues, next_q1, next_q2, config.gamma)
-            if config.clip_targets:
-                y = y.clamp(self.target_range[:, 0], self.target_range[:, 1])
-        q1 = self.value(self.critic1, states, deltas)
-        q2 = self.value(self.critic2, states, deltas)
-        critic_loss = ((q1 - y).square() + (q2 - y).square()).mean(dim=(1, 2))
-
-        # Forward model: L_φ = ‖h_φ(s, Q_θ'1(s, s')) − (s' − s)‖², the value detached
-        with torch.no_grad():
-            q = self.value(self.target_critic1, states, deltas)
-        baseline_loss, baseline = self._baseline_loss(states, q)
-        model_loss = self._norm(self._forward_model(states, q, baseline, clip=False) - deltas)
-
-        # None of these losses depends on another's parameters: one step for all is a step for each
-        descend(self.value_optimiser, critic_loss + baseline_loss + model_loss)
-
-        if self.updates % config.predictor_every == 0:
-            # τ: L_ψ = −Q_θ1(s, C(s, τ_ψ(s))) + β‖τ_ψ(s) − C(s, τ_ψ(s))‖², through Q and f into ψ only
-            with passed_through(self.critic1, self.model):
-                proposed = self.predict(self.predictor, states)
-                reached = self.cycle(self.critic1, states, proposed, baseline)
-                values = self.value(self.critic1, states, reached)
-            unit = self.spread[:, 0, 0] if config.relative_value else 1.0
-            cycle_error = self._norm(proposed - reached)
-            descend(
-                self.predictor_optimiser,
-                config.cycle_weight * cycle_error - values.mean(dim=(1, 2)) / unit,
-            )
-            # Targets: θ' ← θ' + 0.005 (θ − θ'), ψ' likewise
-            with torch.no_grad():
-                torch._foreach_lerp_(self.targets, self.online, config.polyak)
-                self.predictor_metrics.copy_(torch.stack([values.mean(dim=(1, 2)), cycle_error]))
-        self.updates += 1
-        q_predicted, last_cycle_error = self.predictor_metrics
-        return {
-            "critic_loss": critic_loss.detach(),
-            "model_loss": model_loss.detach(),
-            "cycle_error": last_cycle_error,
-            "q_data": q1.detach().mean(dim=(1, 2)),
-            "q_predicted": q_predicted,
-        }
-
-    @torch.no_grad()
-    def aim(self, states: Tensor) -> Tensor:
-        """τ(s), the next state to aim for (C(s, τ(s)) with ``act_on_cycle``): raw states [M, B, S] to raw states."""
-        return self.units.raw_after(states, self._aim_delta(self.units.states(states)))
+    # --- what it learned, in raw units ---------------------------------------------------------------------------
 
     @torch.no_grad()
     def act(self, states: Tensor) -> Tensor:
         """π(s) = I(s, τ(s)): raw states [M, B, S] to actions [M, B, A] inside the bounds."""
-        if self.inverse is None:
-            raise LfoError(
-                "the policy I(s, τ(s)) has no inverse dynamics yet: call learn_inverse, or `d3g-lfo interact`"
-            )
-        scaled = self.units.states(states)
-        return self.inverse(scaled, self._aim_delta(scaled))
+        inverse, scaled = self.require_inverse(), self.units.states(states)
+        return inverse(scaled, self._aim(scaled))
 
-    def _aim_delta(self, states: Tensor) -> Tensor:
+    @torch.no_grad()
+    def aim(self, states: Tensor) -> Tensor:
+        """τ(s), the next state to aim for (C(s, τ(s)) with ``act_on_cycle``): raw states [M, B, S] to raw states."""
+        return self.units.raw_after(states, self._aim(self.units.states(states)))
+
+    @torch.no_grad()
+    def imagine(self, states: Tensor) -> Tensor:
+        """C(s, τ(s)), the next state that the model believes in: raw states [M, B, S] to raw states."""
+        scaled = self.units.states(states)
+        reached = self.cycle(self.critic1, scaled, self.predict(self.predictor, scaled))
+        return self.units.raw_after(states, reached)
+
+    @torch.no_grad()
+    def values(self, states: Tensor, next_states: Tensor) -> Tensor:
+        """min_i Q_θi(s, s') [M, B] of raw states [M, B, S]."""
+        scaled, deltas = self.units.states(states), self.units.deltas(states, next_states)
+        return torch.minimum(*(self.value(c, scaled, deltas) for c in (self.critic1, self.critic2)))[..., 0]
+
+    def _aim(self, states: Tensor) -> Tensor:
         delta = self.predict(self.predictor, states)
         return self.cycle(self.critic1, states, delta) if self.config.act_on_cycle else delta
 
     def _unknown(self, states: Tensor) -> Tensor:
         """Whether ``states`` [M, B, S] lie further from the data's mean than is known, [M, B, 1]."""
         return (states.abs() * self.units.moving).amax(dim=-1, keepdim=True) > self.config.known_within
+
+    def _follow_spread(self, errors: Tensor) -> None:
+        """σ follows the root mean square of ``errors`` [M, B, 1]: their plain mean at first, then a running one."""
+        rms = errors.square().mean(dim=1, keepdim=True).sqrt().clamp(min=1e-6)
+        self.spread.lerp_(rms, max(0.005, 1 / (self.updates + 1)))
 
     def _forward_model(
         self, states: Tensor, q: Tensor, baseline: Tensor | None, *, clip: bool = True
@@ -277,16 +329,6 @@ class D3G(Learner):
             q = (q - baseline) / self.spread
             q = q.clamp(_LOWEST_Z, 0.0) if clip else q
         return self._bound(self.model(torch.cat([states, q], dim=-1)))
-
-    def _baseline_loss(self, states: Tensor, q: Tensor) -> tuple[Tensor, Tensor | None]:
-        """L_χ = |κ − 1(u<0)| u², u = Q_θ'1(s, s') − V_χ(s), and V_χ(s) itself; σ follows the RMS of u."""
-        if not self.config.relative_value:
-            return q.new_zeros(()), None
-        baseline = self.baseline(states)
-        errors = q - baseline
-        rms = errors.detach().square().mean(dim=1, keepdim=True).sqrt().clamp(min=1e-6)
-        self.spread.lerp_(rms, max(0.005, 1 / (self.updates + 1)))
-        return expectile_loss(errors, self.config.expectile).mean(dim=(1, 2)), baseline.detach()
 
     def _bound(self, outputs: Tensor) -> Tensor:
         """Keep predicted differences where the data's are, and at zero where the data never move."""

@@ -1,7 +1,7 @@
 """The inverse dynamics I(s, s'): which action leads from one state to the next.
 
-I_ω(s, s') = a_mid + a_reach · tanh(MLP([s, s'])), fitted to interactions by ‖I_ω(s, s') − a‖²
-(Edwards et al. 2020, §3.3; Torabi et al. 2018). It is the only part of a policy that ever sees an action.
+I_ω(s, s') = a_mid + a_reach · tanh(MLP([s, s'])), fitted to interactions by ‖I_ω(s, s') − a‖² (Edwards et al. 2020,
+§3.3; Torabi et al. 2018). It is the only part of a policy that ever sees an action.
 
 Differences: with standardised units it reads [s, s' − s], each in its own unit, instead of [s, s'].
 """
@@ -10,31 +10,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import mse_loss
 
-from lfo.nn.networks import MLP, Learner, adam, descend, member_generators
+from lfo.envs.spaces import ActionSpace
+from lfo.nn.batches import ActionBatch
+from lfo.nn.heads import ActionHead
+from lfo.nn.learner import Learner, copy_member
+from lfo.nn.networks import MLP, adam, descend, member_generators
 from lfo.nn.scaling import Units
+from lfo.settings import Count, NonNegative, Positive
 
-__all__ = ["Inverse", "InverseConfig", "make_inverse"]
+__all__ = ["Inverse", "InverseConfig"]
 
 
 @dataclass(frozen=True)
 class InverseConfig:
     """Settings of the inverse stage; the number in brackets is the published one where it differs."""
 
-    rounds: int = 10  # rounds of interaction and fitting [100]
-    interactions: int = 1000  # environment steps a round and member
-    grad_steps: int = 2000  # gradient steps a round [10,000]
-    episodes: int = 10  # episodes of the evaluation after each round
-    noise: float = 0.1  # standard deviation of the exploration noise, in units of a_max
-    hidden: int = 256  # units in each of the two hidden layers
-    batch_size: int = 256  # interactions a gradient step and member
-    learning_rate: float = 3e-4  # Adam
+    rounds: Count = 10  # rounds of interaction and fitting [100]
+    interactions: Count = 1000  # environment steps a round and member
+    grad_steps: Count = 2000  # gradient steps a round [10,000]
+    episodes: Count = 10  # episodes of the evaluation after each round
+    noise: NonNegative = 0.1  # standard deviation of the exploration noise, in units of a_max
+    hidden: Count = 256  # units in each of the two hidden layers
+    batch_size: Count = 256  # interactions a gradient step and member
+    learning_rate: Positive = 3e-4  # Adam
 
 
 class Inverse(Learner):
@@ -43,58 +45,50 @@ class Inverse(Learner):
     Args:
         config: see :class:`InverseConfig`.
         units: the scales of each member's data, which I shares with its algorithm.
-        standardised: whether those scales are in use (else the units are raw and I reads [s, s']).
-        low, high: bounds of the action space, [A].
+        space: the actions that it infers.
         seeds: one a member.
-        device: where everything lives.
+        standardised: whether those scales are in use (else the units are raw and I reads [s, s']).
     """
-
-    action_mid: Tensor
-    action_reach: Tensor
 
     def __init__(
         self,
         config: InverseConfig,
         units: Units,
-        low: np.ndarray,
-        high: np.ndarray,
+        space: ActionSpace,
         seeds: Sequence[int],
         *,
         standardised: bool,
-        device: torch.device | str = "cpu",
     ) -> None:
         super().__init__()
         # The scales belong to the algorithm, which saves them: kept out of this module's own state.
         self.config, self.standardised, self._units = config, standardised, (units,)
-        self.register_buffer("action_mid", torch.from_numpy((high + low) / 2).float())
-        self.register_buffer("action_reach", torch.from_numpy((high - low) / 2).float())
-        self.size = int(units.mean.shape[-1])
-        self.network = MLP(2 * self.size, config.hidden, len(low), member_generators(seeds))
-        self.to(device)
+        self.space, self.seeds, self.head = space, tuple(seeds), ActionHead(space)
+        self.network = MLP(2 * units.state_dim, config.hidden, self.head.size, member_generators(seeds))
+        self.to(units.device)
         self.optimiser = adam(self.network.parameters(), config.learning_rate)
+
+    @property
+    def units(self) -> Units:
+        """The scales of each member's data."""
+        return self._units[0]
 
     def __call__(self, states: Tensor, deltas: Tensor) -> Tensor:
         """Actions [M, B, A] that lead from ``states`` along ``deltas`` [M, B, S] (the learner's units)."""
-        aims = deltas if self.standardised else self._units[0].after(states, deltas)
-        outputs = self.network(torch.cat([states, aims], dim=-1))
-        return torch.addcmul(self.action_mid, self.action_reach, torch.tanh(outputs))
+        return self.head(self._outputs(states, deltas))
 
-    def update(self, states: Tensor, deltas: Tensor, actions: Tensor) -> Tensor:
+    def update(self, batch: ActionBatch) -> Tensor:
         """One gradient step on ‖I_ω(s, s') − a‖², mean over batch and action dimensions; the losses are [M]."""
-        losses = mse_loss(self(states, deltas), actions, reduction="none").mean(dim=(1, 2))
+        losses = self.head.loss(self._outputs(batch.states, batch.deltas), batch.actions)
         descend(self.optimiser, losses)
         self.updates += 1
         return losses.detach()
 
+    def member(self, m: int, units: Units) -> Inverse:
+        """Member ``m`` alone, sharing the scales ``units`` of that member."""
+        one = Inverse(self.config, units, self.space, self.seeds[m : m + 1], standardised=self.standardised)
+        copy_member(self, m, one)
+        return one
 
-def make_inverse(agent: Any, config: InverseConfig, low: np.ndarray, high: np.ndarray) -> Inverse:
-    """An untrained I for the members of ``agent`` and the action bounds [A]."""
-    return Inverse(
-        config,
-        agent.units,
-        low,
-        high,
-        agent.seeds,
-        standardised=agent.config.standardise,
-        device=agent.units.mean.device,
-    )
+    def _outputs(self, states: Tensor, deltas: Tensor) -> Tensor:
+        aims = deltas if self.standardised else self.units.after(states, deltas)
+        return self.network(torch.cat([states, aims], dim=-1))

@@ -19,10 +19,8 @@ from typing import Any
 
 from lfo.errors import LfoError
 
-__all__ = ["DEFAULT", "ENTRY_POINTS", "MODULES", "Agent", "Config", "Spec", "names", "spec"]
+__all__ = ["DEFAULT", "ENTRY_POINTS", "MODULES", "Spec", "names", "spec"]
 
-Agent = Any
-Config = Any
 
 MODULES: dict[str, str] = {
     "d3g": "lfo.algorithms.d3g",

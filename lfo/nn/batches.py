@@ -6,18 +6,34 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-__all__ = ["Batch"]
+__all__ = ["ActionBatch", "Batch"]
 
 
 class Batch(NamedTuple):
-    """A minibatch for M members, in the learner's units; it holds no actions.
+    """A minibatch for M members, in the learner's units. It holds no actions, and cannot."""
 
-    Fields: ``states`` [M, B, S]; ``deltas`` [M, B, S], the differences s' − s; ``rewards`` [M, B, 1];
-    ``continues`` [M, B, 1], which is 1 − d; ``next_states`` [M, B, S].
-    """
+    states: Tensor
+    """[M, B, S]"""
+    deltas: Tensor
+    """[M, B, S] the differences s' − s."""
+    rewards: Tensor
+    """[M, B, 1]"""
+    terminated: Tensor
+    """[M, B, 1] 1 where the world ended: no value follows."""
+    truncated: Tensor
+    """[M, B, 1] 1 where only the record ended: value goes on."""
+    next_states: Tensor
+    """[M, B, S]"""
+
+
+class ActionBatch(NamedTuple):
+    """A minibatch of interactions: the fields of :class:`Batch`, and the actions that were taken."""
 
     states: Tensor
     deltas: Tensor
     rewards: Tensor
-    continues: Tensor
+    terminated: Tensor
+    truncated: Tensor
     next_states: Tensor
+    actions: Tensor
+    """[M, B, A] in the environment's units."""

@@ -14,11 +14,10 @@ def q_target(rewards: Tensor, continues: Tensor, q1: Tensor, q2: Tensor, gamma: 
 
 
 def pessimistic(q1: Tensor, q2: Tensor, unknown: Tensor) -> tuple[Tensor, Tensor]:
-    """Both values [M, B, 1], those of ``unknown`` states at most μ − σ of min(q1, q2) over the known ones.
+    """Both values [M, B, 1], those of ``unknown`` states bounded by μ − σ of min(q1, q2) over the known ones.
 
-    Not the least of the known: what leads nowhere but to the unknown is known itself, and would lower its own
-    bound from update to update. Of μ − σ it moves but a part, so that the values settle while fewer than half
-    of the states are of this kind. Where a member's minibatch holds no known state, nothing changes.
+    Because the bound is μ − σ and not the minimum, values settle instead of drifting down. A member whose minibatch
+    holds no known state keeps its values.
     """
     known = torch.minimum(q1, q2).masked_fill(unknown, torch.nan)
     mean = known.nanmean(dim=1, keepdim=True)

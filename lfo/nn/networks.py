@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["MLP", "Learner", "adam", "descend", "member_generators", "passed_through"]
+__all__ = ["MLP", "adam", "descend", "member_generators", "passed_through"]
 
 
 def member_generators(seeds: Sequence[int]) -> list[torch.Generator]:
@@ -137,28 +137,6 @@ def passed_through(*networks: nn.Module) -> Iterator[None]:
     finally:
         for network in networks:
             network.requires_grad_(True)
-
-
-class Learner(nn.Module):
-    """What D3G, BCO and the inverse dynamics share: their optimisers are part of their state."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.updates = 0
-
-    def optimisers(self) -> list[torch.optim.Optimizer]:
-        """This module's own optimisers, in the order they were made."""
-        return [value for value in vars(self).values() if isinstance(value, torch.optim.Optimizer)]
-
-    def get_extra_state(self) -> dict[str, Any]:
-        """What an exact resume needs besides the tensors of the module; part of ``state_dict``."""
-        return {"updates": self.updates, "optimisers": [o.state_dict() for o in self.optimisers()]}
-
-    def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Take back what :meth:`get_extra_state` gave."""
-        self.updates = state["updates"]
-        for optimiser, saved in zip(self.optimisers(), state["optimisers"], strict=True):
-            optimiser.load_state_dict(saved)
 
 
 def adam(parameters: Iterable[nn.Parameter], learning_rate: float) -> torch.optim.Adam:

@@ -1,8 +1,8 @@
-"""The units the networks work in, and the batches they see.
+"""The units that networks work in.
 
-Standardising is a departure from the paper (its networks see raw states): states are divided by their
-standard deviation, and whatever a network predicts of ``s' − s`` is in units of that difference's own
-standard deviation, dimension by dimension. A dimension that never changes has no unit: it is masked.
+Standardising is a departure from the paper, whose networks see raw states. States are divided by their standard
+deviation, and what a network predicts of ``s' − s`` is in units of that difference's own standard deviation, dimension
+by dimension. A dimension that never changes has no unit: it is masked.
 """
 
 from __future__ import annotations
@@ -55,13 +55,30 @@ class Units(nn.Module):
             getattr(units, name).copy_(stacked)
         return units
 
-    def states(self, states: Tensor) -> Tensor:
-        """Raw states [M, B, S] in units of the data."""
-        return (states - self.mean) / self.std
+    @property
+    def state_dim(self) -> int:
+        """Size of a state, S."""
+        return int(self.mean.shape[-1])
 
-    def deltas(self, states: Tensor, next_states: Tensor) -> Tensor:
+    @property
+    def device(self) -> torch.device:
+        """Where the scales are, and the members with them."""
+        return self.mean.device
+
+    def member(self, m: int) -> Units:
+        """The scales of one member, M = 1, on the same device."""
+        one = Units(1, self.state_dim).to(self.device)
+        for name in self.NAMES:
+            getattr(one, name).copy_(getattr(self, name)[m : m + 1])
+        return one
+
+    def states(self, states: Tensor, out: Tensor | None = None) -> Tensor:
+        """Raw states [M, B, S] in units of the data."""
+        return torch.sub(states, self.mean, out=out).div_(self.std)
+
+    def deltas(self, states: Tensor, next_states: Tensor, out: Tensor | None = None) -> Tensor:
         """Differences of raw states [M, B, S] in units of their own standard deviation."""
-        return (next_states - states) / self.delta_std * self.moving
+        return torch.sub(next_states, states, out=out).div_(self.delta_std).mul_(self.moving)
 
     def after(self, states: Tensor, deltas: Tensor) -> Tensor:
         """The state that a difference leads to: s + Δ, in units of the states [M, B, S]."""

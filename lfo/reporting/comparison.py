@@ -1,90 +1,86 @@
-"""Runs side by side: what each algorithm scores, after how many interactions, next to the data's own policy.
+"""Runs side by side: what each algorithm scores, after how many interactions, next to π_o.
 
-A *score* is a member's mean return over the evaluation episodes of a round. The final score is that of the
-last round. The best of all rounds is shown beside it because papers print it; a maximum over noisy
-measurements is optimistic, so it is labelled as what it is.
+The final score is that of the last round, see :class:`~lfo.runs.scores.Rounds`. Papers often report the best round
+instead. A maximum over noisy measurements is optimistic, so it is shown second and labelled. Members that diverged
+are named and not counted.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lfo.atomic import atomic_file, write_whole
-from lfo.datasets import LfoError
-from lfo.reporting.figures import NAMES, plain_axes
+from lfo.algorithms import registry
+from lfo.atomic import write_whole
+from lfo.errors import LfoError
+from lfo.reporting.figures import (
+    SMALL,
+    TITLE,
+    colours,
+    label,
+    layered,
+    marker,
+    panels,
+    plain_axes,
+    save_figure,
+)
+from lfo.reporting.numbers import ascii_minus, mean_std, number, spread, whole_range
 from lfo.runs.folder import RunFolder
+from lfo.runs.scores import PI_O, Rounds, read_rounds, stopped_members
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = [
     "FILES",
-    "Behaviour",
     "Comparison",
     "Curve",
+    "PiO",
     "check_free",
     "compare",
     "plot",
-    "rounded",
-    "spread",
     "table",
     "to_csv",
     "to_json",
     "to_markdown",
-    "whole_range",
     "write",
 ]
 
 FILES = ("report.md", "report.csv", "report.png")
-"""What :func:`write` leaves in its folder."""
-FOOTNOTE = (
-    "final: mean return over the evaluation episodes of the last round, mean ± standard deviation over seeds. "
-    "best: each seed's best round instead, a maximum over rounds and therefore optimistic. "
-    "interactions: environment steps that each seed spent. "
-    "π_o: the policy that the data was recorded from, mean ± standard deviation over its episodes."
+"""The files that :func:`write` leaves in its folder."""
+NOTES = (
+    "final: mean return over the evaluation episodes of the last round, mean ± standard deviation over seeds.",
+    "best: each seed's best round instead, a maximum over rounds and therefore optimistic.",
+    "interactions: environment steps that each seed spent.",
+    "π_o: the policy that recorded the data, mean ± standard deviation over its episodes.",
 )
 
 
 @dataclass(frozen=True)
-class Curve:
-    """The scores of M members of one algorithm with one set of settings, on one kind of data, over R rounds."""
+class Curve(Rounds):
+    """The rounds of M members that share an algorithm, its settings and a kind of data."""
 
     label: str
-    """What the table and the plot call it."""
+    """Its name in tables and plots."""
     algo: str
     runs: tuple[str, ...]
-    """The folders the members come from."""
+    """The folders that the members come from."""
     seeds: tuple[int, ...]
     """[M]"""
-    interactions: np.ndarray
-    """[M, R] int64 environment steps before each evaluation; 0 where a member has no such round."""
-    scores: np.ndarray
-    """[M, R] float64 mean returns; NaN where a member has no such round."""
-
-    @property
-    def final(self) -> np.ndarray:
-        """[M] each member's score of its last round."""
-        last = np.isfinite(self.scores).sum(axis=1) - 1
-        return np.asarray(self.scores[np.arange(len(last)), last])
-
-    @property
-    def best(self) -> np.ndarray:
-        """[M] each member's best round: optimistic."""
-        return np.asarray(np.nanmax(self.scores, axis=1))
-
-    @property
-    def spent(self) -> np.ndarray:
-        """[M] environment steps of each member."""
-        return np.asarray(self.interactions.max(axis=1))
+    stopped: tuple[tuple[int, str], ...] = ()
+    """(seed, reason) of each member that diverged. These are not among the M."""
 
 
 @dataclass(frozen=True)
-class Behaviour:
-    """π_o, measured on the episodes of its own data."""
+class PiO:
+    """The policy that recorded the data, measured on the data's own episodes."""
 
     mean: float
     std: float
@@ -97,16 +93,25 @@ class Comparison:
 
     env: str
     random_frac: float | None
-    """Fraction of random actions in the data; None where it is not recorded."""
+    """Fraction of random actions in the data; None if the data do not say."""
     data: str
     """The data in words."""
-    behaviour: Behaviour
+    pi_o: PiO
     curves: tuple[Curve, ...]
 
     @property
     def title(self) -> str:
         """Environment and data."""
         return f"{self.env}, {self.data}"
+
+    @property
+    def stopped(self) -> list[str]:
+        """A sentence for each member that diverged."""
+        return [
+            f"{curve.label}: seed {seed} stopped ({reason}): not counted."
+            for curve in self.curves
+            for seed, reason in curve.stopped
+        ]
 
 
 @dataclass(frozen=True)
@@ -117,19 +122,19 @@ class _Part:
     info: dict[str, Any]
     record: dict[str, Any]
     seeds: tuple[int, ...]
-    interactions: np.ndarray
-    scores: np.ndarray
+    rounds: Rounds
+    stopped: tuple[tuple[int, str], ...]
 
     @property
     def data_key(self) -> tuple[Any, ...]:
-        """Which comparison it belongs to: noise level where that is known, else the very file."""
+        """The comparison that it belongs to: by policy and random_frac if both are known, else by file."""
         fraction = self.record["random_frac"]
         what = self.record["sha256"] if fraction is None else (self.record["policy"], fraction)
         return (_env(self.info), what)
 
     @property
     def settings(self) -> str:
-        """What runs must share to be counted as more seeds of the same."""
+        """What runs must share to be pooled."""
         keys = ("algo", "config", "steps", "interact")
         return repr([self.info.get(key) for key in keys])
 
@@ -137,12 +142,12 @@ class _Part:
 def compare(runs: Sequence[RunFolder]) -> list[Comparison]:
     """Group the members of runs by environment, data and algorithm.
 
-    Runs with the same settings on the same data with different seeds are pooled; other runs of one algorithm
-    stay apart and are labelled with their folder. Data sets count as the same kind where policy and
-    random_frac are recorded and equal, else where they are the same file.
+    Runs with the same settings on the same data are pooled if their seeds differ. Other runs of one algorithm stay
+    apart and are labelled with their folder. Data sets are of the same kind if they record the same policy and
+    random_frac; without that record, if they are the same file.
 
     Raises:
-        LfoError: a folder is no run, or has no evaluations yet.
+        LfoError: a folder is no run, has no evaluations yet, or its evaluations are damaged.
     """
     unique: dict[Path, RunFolder] = {}
     for run in runs:
@@ -159,34 +164,20 @@ def _env(info: dict[str, Any]) -> str:
 
 
 def _parts(run: RunFolder) -> list[_Part]:
-    info, rows = run.info(), run.rows("evaluations.csv")
-    if not rows:
+    info, rounds = run.info(), read_rounds(run)
+    if rounds.scores.shape[1] == 0:
         raise LfoError(
             f"{run.path}: expected evaluations, found none; run `d3g-lfo interact {run.path}` first"
         )
-    try:
-        values = np.array(
-            [[float(row[key]) for key in ("member", "round", "interactions", "return")] for row in rows]
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise LfoError(
-            f"{run.path / 'evaluations.csv'}: expected columns of numbers member, round, interactions, return, "
-            f"found something else ({error}); start the stage again with `d3g-lfo interact {run.path} --overwrite`"
-        ) from error
-    count, rounds = len(info["members"]), int(values[:, 1].max())
-    index = (values[:, 0].astype(int), values[:, 1].astype(int) - 1)
-    sums, episodes = np.zeros((count, rounds)), np.zeros((count, rounds))
-    interactions = np.zeros((count, rounds), dtype=np.int64)
-    np.add.at(sums, index, values[:, 3])
-    np.add.at(episodes, index, 1)
-    interactions[index] = values[:, 2].astype(np.int64)
-    scores = np.divide(sums, episodes, out=np.full_like(sums, np.nan), where=episodes > 0)
+    seeds = [int(member["seed"]) for member in info["members"]]
+    stopped = stopped_members(info)
     parts = []
-    for number, record in enumerate(info["datasets"]):
-        mine = [m for m, member in enumerate(info["members"]) if member["dataset"] == number]
+    for data, record in enumerate(info["datasets"]):
+        mine = [m for m, member in enumerate(info["members"]) if member["dataset"] == data]
+        counted = [m for m in mine if m not in stopped]
+        lost = tuple((seeds[m], stopped[m]) for m in mine if m in stopped)
         if mine:
-            seeds = tuple(int(info["members"][m]["seed"]) for m in mine)
-            parts.append(_Part(run, info, record, seeds, interactions[mine], scores[mine]))
+            parts.append(_Part(run, info, record, tuple(seeds[m] for m in counted), rounds.of(counted), lost))
     return parts
 
 
@@ -199,15 +190,15 @@ def _comparison(parts: Sequence[_Part]) -> Comparison:
             pools.append([part])
         else:
             pool.append(part)
-    order = list(NAMES)
+    order = registry.names()
     pools.sort(key=lambda pool: order.index(algo) if (algo := pool[0].info["algo"]) in order else len(order))
-    alone = [pool[0].info["algo"] for pool in pools]
-    curves = [_curve(pool, alone.count(pool[0].info["algo"]) == 1) for pool in pools]
+    algos = [pool[0].info["algo"] for pool in pools]
+    curves = [_curve(pool, algos.count(pool[0].info["algo"]) == 1) for pool in pools]
     fraction = first.record["random_frac"]
     data = Path(first.record["source"]).name if fraction is None else f"random_frac {fraction:g}"
     if fraction is not None and fraction < 1 and first.record["policy"]:
         data = f"{Path(first.record['policy']).name}, {data}"
-    return Comparison(_env(first.info), fraction, data, _behaviour(parts), tuple(curves))
+    return Comparison(_env(first.info), fraction, data, _pi_o(parts), tuple(curves))
 
 
 def _same(pool: Sequence[_Part], part: _Part) -> bool:
@@ -217,32 +208,32 @@ def _same(pool: Sequence[_Part], part: _Part) -> bool:
 
 
 def _curve(pool: Sequence[_Part], alone: bool) -> Curve:
-    rounds = max(part.scores.shape[1] for part in pool)
+    count = max(part.rounds.scores.shape[1] for part in pool)
 
     def widen(array: np.ndarray, fill: float) -> np.ndarray:
-        return np.pad(array, ((0, 0), (0, rounds - array.shape[1])), constant_values=fill)
+        return np.pad(array, ((0, 0), (0, count - array.shape[1])), constant_values=fill)
 
     algo = pool[0].info["algo"]
-    name = NAMES.get(algo, algo)
     return Curve(
-        label=name if alone else f"{name} ({pool[0].run.path.name})",
+        interactions=np.concatenate([widen(part.rounds.interactions, 0) for part in pool]),
+        scores=np.concatenate([widen(part.rounds.scores, np.nan) for part in pool]),
+        label=label(algo) if alone else f"{label(algo)} ({pool[0].run.path.name})",
         algo=algo,
         runs=tuple(dict.fromkeys(str(part.run.path) for part in pool)),
         seeds=tuple(seed for part in pool for seed in part.seeds),
-        interactions=np.concatenate([widen(part.interactions, 0) for part in pool]),
-        scores=np.concatenate([widen(part.scores, np.nan) for part in pool]),
+        stopped=tuple(lost for part in pool for lost in part.stopped),
     )
 
 
-def _behaviour(parts: Sequence[_Part]) -> Behaviour:
-    """Mean and standard deviation over the episodes of all the data sets, each counted once."""
+def _pi_o(parts: Sequence[_Part]) -> PiO:
+    """Mean and standard deviation over the episodes of all data sets, counting each data set once."""
     records = list({part.record["sha256"] or part.record["source"]: part.record for part in parts}.values())
     count = np.array([record["episodes"] for record in records], dtype=np.float64)
     mean = np.array([record["return_mean"] for record in records])
     std = np.array([record["return_std"] for record in records])
     total = float((count * mean).sum() / count.sum())
     variance = float((count * (std**2 + (mean - total) ** 2)).sum() / count.sum())
-    return Behaviour(total, variance**0.5, int(count.sum()))
+    return PiO(total, variance**0.5, int(count.sum()))
 
 
 # --- as text ---------------------------------------------------------------------------------------------------
@@ -251,56 +242,51 @@ _HEAD = ("policy", "seeds", "interactions", "final", "best of rounds")
 
 
 def _rows(comparison: Comparison) -> list[tuple[str, ...]]:
-    rows = []
-    for curve in comparison.curves:
-        spent = whole_range(curve.spent)
-        rows.append((curve.label, str(len(curve.seeds)), spent, spread(curve.final), spread(curve.best)))
-    behaviour = comparison.behaviour
-    return [*rows, ("π_o", "", "", _both(behaviour.mean, behaviour.std), "")]
+    rows = [
+        (
+            curve.label,
+            str(len(curve)),
+            whole_range(curve.spent),
+            spread(curve.final),
+            spread(curve.best),
+        )
+        for curve in comparison.curves
+    ]
+    return [*rows, (label(PI_O), "", "", mean_std(comparison.pi_o.mean, comparison.pi_o.std), "")]
 
 
-def spread(scores: np.ndarray) -> str:
-    """Mean ± standard deviation."""
-    return _both(float(scores.mean()), float(scores.std()))
-
-
-def _both(mean: float, std: float) -> str:
-    places = 1 if max(abs(mean), std) >= 100 else 2
-    return f"{mean:.{places}f} ± {std:.{places}f}"
-
-
-def rounded(value: float) -> str:
-    """To two places, a large one to one."""
-    return f"{value:.1f}" if abs(value) >= 100 else f"{value:.2f}"
-
-
-def whole_range(values: np.ndarray) -> str:
-    """``1,000``, or ``900 to 1,000`` where whole numbers differ."""
-    low, high = int(values.min()), int(values.max())
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+def _notes(comparisons: Sequence[Comparison]) -> list[str]:
+    return [*NOTES, *(text for comparison in comparisons for text in comparison.stopped)]
 
 
 def table(comparisons: Sequence[Comparison]) -> str:
-    """For the terminal."""
-    lines: list[str] = []
+    """For the terminal: plain text without colours, its notes wrapped at 80 columns."""
+    from rich.box import Box
+    from rich.console import Console
+    from rich.padding import Padding
+    from rich.table import Table
+
+    rule = Box("    \n    \n -  \n" + "    \n" * 5, ascii=True)  # below the head, and nothing else
+    width = 80 + sum(len(curve.label) for comparison in comparisons for curve in comparison.curves)
+    console = Console(file=io.StringIO(), width=width, color_system=None, markup=False, emoji=False)
     for comparison in comparisons:
-        rows = [_HEAD, *_rows(comparison)]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(_HEAD))]
-        lines += [comparison.title, ""]
-        for number, row in enumerate(rows):
-            cells = [
-                row[0].ljust(widths[0]),
-                *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True)),
-            ]
-            lines.append("  " + "   ".join(cells).rstrip())
-            if number == 0:
-                lines.append("  " + "   ".join("-" * width for width in widths))
-        lines.append("")
-    return "\n".join([*lines, *(f"{note}." for note in FOOTNOTE.rstrip(".").split(". "))])
+        shown = Table(box=rule, show_edge=False, pad_edge=False)
+        for column, head in enumerate(_HEAD):
+            shown.add_column(head, justify="right" if column else "left", no_wrap=True)
+        for row in _rows(comparison):
+            shown.add_row(*row)
+        console.print(
+            comparison.title, "", Padding(shown, (0, 0, 0, 2), expand=False), "", sep="\n", highlight=False
+        )
+    assert isinstance(console.file, io.StringIO)
+    lines = [line.rstrip() for line in console.file.getvalue().splitlines()]
+    for note in _notes(comparisons):
+        lines += textwrap.wrap(note, 80)
+    return ascii_minus("\n".join(lines))
 
 
 def to_markdown(comparisons: Sequence[Comparison]) -> str:
-    """A section and a table for each comparison, then the plot's picture and what the columns mean."""
+    """A section and a table for each comparison, then the plot and what the columns mean."""
     lines = ["# Comparison", ""]
     for comparison in comparisons:
         lines += [f"## {comparison.title}", "", "| " + " | ".join(_HEAD) + " |", "|---|--:|--:|--:|--:|"]
@@ -308,23 +294,23 @@ def to_markdown(comparisons: Sequence[Comparison]) -> str:
         lines.append("")
     runs = [run for comparison in comparisons for curve in comparison.curves for run in curve.runs]
     lines += ["![Return against interactions](report.png)", ""]
-    lines += [f"- {note}." for note in FOOTNOTE.rstrip(".").split(". ")]
+    lines += [f"- {note}" for note in _notes(comparisons)]
     lines += ["", "Runs: " + ", ".join(f"`{run}`" for run in dict.fromkeys(runs)), ""]
     return "\n".join(lines)
 
 
 def to_json(comparisons: Sequence[Comparison]) -> dict[str, Any]:
-    """Everything as plain numbers, each round of each member too."""
+    """Everything as plain numbers, down to each round of each member."""
     return {
         "comparisons": [
             {
                 "env": comparison.env,
                 "random_frac": comparison.random_frac,
                 "data": comparison.data,
-                "behaviour": {
-                    "return_mean": comparison.behaviour.mean,
-                    "return_std": comparison.behaviour.std,
-                    "episodes": comparison.behaviour.episodes,
+                PI_O: {
+                    "return_mean": comparison.pi_o.mean,
+                    "return_std": comparison.pi_o.std,
+                    "episodes": comparison.pi_o.episodes,
                 },
                 "policies": [_curve_json(curve) for curve in comparison.curves],
             }
@@ -335,15 +321,17 @@ def to_json(comparisons: Sequence[Comparison]) -> dict[str, Any]:
 
 def _curve_json(curve: Curve) -> dict[str, Any]:
     done = np.isfinite(curve.scores)
+    some = len(curve) > 0  # else there is no mean
     return {
         "label": curve.label,
         "algo": curve.algo,
         "runs": list(curve.runs),
-        "interactions": int(curve.spent.max()),
-        "final_mean": float(curve.final.mean()),
-        "final_std": float(curve.final.std()),
-        "best_of_rounds_mean": float(curve.best.mean()),
-        "best_of_rounds_std": float(curve.best.std()),
+        "interactions": int(curve.spent.max(initial=0)),
+        "final_mean": float(curve.final.mean()) if some else None,
+        "final_std": float(curve.final.std()) if some else None,
+        "best_of_rounds_mean": float(curve.best.mean()) if some else None,
+        "best_of_rounds_std": float(curve.best.std()) if some else None,
+        "stopped": [{"seed": seed, "reason": reason} for seed, reason in curve.stopped],
         "members": [
             {
                 "seed": seed,
@@ -358,76 +346,63 @@ def _curve_json(curve: Curve) -> dict[str, Any]:
 
 
 def to_csv(comparisons: Sequence[Comparison]) -> str:
-    """The table as CSV, a line a policy; π_o, called ``behaviour``, has neither seeds nor interactions."""
-    columns = ["env", "data", "random_frac", "policy", "seeds", "interactions", "final_mean", "final_std"]
-    columns += ["best_of_rounds_mean", "best_of_rounds_std", "runs"]
+    """The table as CSV, a line for each policy. That of ``pi_o`` has neither seeds nor interactions."""
+    columns = ["env", "data", "random_frac", "policy", "seeds", "stopped", "interactions"]
+    columns += ["final_mean", "final_std", "best_of_rounds_mean", "best_of_rounds_std", "runs"]
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for one in comparisons:
         kind = {"env": one.env, "data": one.data, "random_frac": one.random_frac}
         for curve in one.curves:
-            row = {"policy": curve.label, "seeds": len(curve.seeds)}
+            row = {"policy": curve.label, "seeds": len(curve), "stopped": len(curve.stopped)}
             writer.writerow({**kind, **_curve_json(curve), **row, "runs": " ".join(curve.runs)})
-        mean, std = one.behaviour.mean, one.behaviour.std
-        writer.writerow({**kind, "policy": "behaviour", "final_mean": mean, "final_std": std})
+        writer.writerow({**kind, "policy": PI_O, "final_mean": one.pi_o.mean, "final_std": one.pi_o.std})
     return text.getvalue()
 
 
 # --- as a picture ----------------------------------------------------------------------------------------------
 
-_COLOURS = {"d3g": ["#1f5fa8", "#5aa0e0", "#0b3057"], "bco": ["#d9661f", "#f0a35e", "#8a3d0b"]}
-_GREY = ["#4d7d3a", "#8a5aa8", "#a83a5a", "#666666"]
 
+def plot(comparisons: Sequence[Comparison], path: str | Path, *, dpi: int = 130) -> Path:
+    """Draw return against interactions as a PNG, with a panel for each comparison.
 
-def plot(comparisons: Sequence[Comparison], path: str | Path, *, dpi: int = 150) -> Path:
-    """Draw return against interactions as a PNG, a panel for each comparison.
-
-    The thick line is the mean over seeds with a band of one standard deviation, cut where no seed is; thin
-    lines are the seeds; the dashed line is π_o.
+    The thick line is the mean over seeds, its band one standard deviation, cut off where no seed is. Thin lines are
+    the seeds, the dashed line is π_o.
 
     Args:
         comparisons: from :func:`compare`.
-        path: of the file, which appears when it is complete and replaces what is there.
+        path: of the file. It appears when it is complete and replaces an older one.
         dpi: dots an inch; a panel is 6 × 3.8 inches.
     """
     from matplotlib.figure import Figure
 
-    columns = min(len(comparisons), 3)
-    rows = -(-len(comparisons) // columns)
-    figure = Figure(figsize=(6 * columns, 3.8 * rows), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for comparison, ax in zip(comparisons, axes, strict=False):
+    figure = Figure(layout="constrained")
+    for comparison, ax in zip(comparisons, panels(figure, len(comparisons), 6, 3.8), strict=True):
         _panel(ax, comparison)
-    for ax in axes[len(comparisons) :]:
-        ax.set_axis_off()
-    path = Path(path)
-    with atomic_file(path) as file:
-        figure.savefig(file, format="png", dpi=dpi)
-    return path
+    return save_figure(figure, Path(path), dpi=dpi)
 
 
-def _panel(ax: Any, comparison: Comparison) -> None:
+def _panel(ax: Axes, comparison: Comparison) -> None:
     used: dict[str, int] = {}
-    for curve in comparison.curves:
-        number = used.get(curve.algo, 0)
-        used[curve.algo] = number + 1
-        palette = _COLOURS.get(curve.algo, _GREY)
-        _draw(ax, curve, palette[number % len(palette)])
-    behaviour = comparison.behaviour.mean
-    label = rf"$\pi_o$, the data's own policy ({rounded(behaviour)})"
-    ax.axhline(behaviour, color="#333333", linestyle=(0, (5, 3)), linewidth=1.3, label=label)
+    for place, curve in enumerate(comparison.curves):
+        again = used[curve.algo] = used.get(curve.algo, -1) + 1
+        palette = colours(curve.algo)
+        if len(curve):
+            _draw(ax, curve, palette[again % len(palette)], layered(place))
+    name = rf"$\pi_o$, the data's own policy ({number(comparison.pi_o.mean)})"
+    ax.axhline(comparison.pi_o.mean, color="#333333", linestyle=(0, (5, 3)), linewidth=1.3, label=name)
     ax.set_xlim(left=0)
     ax.margins(y=0.06)
-    ax.set_title(comparison.title, fontsize=11)
+    ax.set_title(comparison.title, fontsize=TITLE)
     ax.set_xlabel("interactions (environment steps of each seed)")
     ax.set_ylabel("mean return")
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     plain_axes(ax)
-    ax.legend(frameon=True, framealpha=0.85, edgecolor="none", fontsize=9)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, frameon=False, fontsize=SMALL)
 
 
-def _draw(ax: Any, curve: Curve, colour: str) -> None:
+def _draw(ax: Axes, curve: Curve, colour: str, layer: dict[str, Any]) -> None:
     for steps, scores in zip(curve.interactions, curve.scores, strict=True):
         done = np.isfinite(scores)
         ax.plot(steps[done], scores[done], color=colour, linewidth=0.9, alpha=0.5)
@@ -436,10 +411,8 @@ def _draw(ax: Any, curve: Curve, colour: str) -> None:
     scores = curve.scores[:, whole]
     mean, std = scores.mean(axis=0), scores.std(axis=0)
     low, high = np.maximum(mean - std, scores.min(axis=0)), np.minimum(mean + std, scores.max(axis=0))
-    seeds = f"{len(curve.seeds)} seed{'s' if len(curve.seeds) > 1 else ''}"
-    ax.plot(
-        steps, mean, color=colour, linewidth=2.2, marker="o", markersize=4, label=f"{curve.label} ({seeds})"
-    )
+    seeds = f"{len(curve)} seed{'s' if len(curve) > 1 else ''}"
+    ax.plot(steps, mean, color=colour, marker=marker(curve.algo), label=f"{curve.label} ({seeds})", **layer)
     ax.fill_between(steps, low, high, color=colour, alpha=0.13, linewidth=0)
 
 

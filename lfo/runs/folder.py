@@ -19,12 +19,14 @@ import h5py
 import numpy as np
 import torch
 
+from lfo.algorithms.protocol import Agent
 from lfo.atomic import atomic_file, read_csv, write_csv, write_whole
 from lfo.datasets import LfoError
+from lfo.runs.upgrade import upgrade_checkpoint
 
 __all__ = ["CHECKPOINT_FORMAT", "RunFolder"]
 
-CHECKPOINT_FORMAT = 1
+CHECKPOINT_FORMAT = 2
 
 
 def _is_temporary(path: Path) -> bool:
@@ -106,6 +108,17 @@ class RunFolder:
             raise LfoError(f"{path}: expected the record of a run, found other JSON; train the run again")
         return info
 
+    def save_agent(self, agent: Agent, **more: Any) -> None:
+        """Write the checkpoint of an agent, with ``more`` entries; who has stopped goes into ``run.json``, too.
+
+        Raises:
+            LfoError: see :meth:`save_checkpoint`.
+        """
+        info, stopped = self.info(), {str(m): reason for m, reason in sorted(agent.stopped.items())}
+        if info.get("stopped", {}) != stopped:
+            self.write_info({**info, "stopped": stopped})
+        self.save_checkpoint({"agent": agent.state_dict(), "stopped": dict(agent.stopped), **more})
+
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
         """Write ``checkpoint.pt``.
 
@@ -144,6 +157,8 @@ class RunFolder:
             raise LfoError(
                 f"{path}: expected a checkpoint of this project, found a damaged or foreign file; train the run again"
             ) from error
+        if isinstance(state, dict) and state.get("format") == 1:
+            state = upgrade_checkpoint(state)
         found = state.get("format") if isinstance(state, dict) else None
         if found != CHECKPOINT_FORMAT:
             raise LfoError(
@@ -164,26 +179,54 @@ class RunFolder:
         """Environment steps of each member in the rounds finished so far."""
         return max((int(row["interactions"]) for row in self.rows("evaluations.csv")), default=0)
 
-    def write_interactions(self, arrays: Mapping[str, np.ndarray], attributes: Mapping[str, Any]) -> None:
-        """Write ``interactions.h5``: arrays [M, n, ·] and what they cost."""
-        with atomic_file(self.path / "interactions.h5") as raw, h5py.File(raw, "w") as file:
+    # --- interactions: a file for each round, written once
+
+    def write_interactions(
+        self, number: int, arrays: Mapping[str, np.ndarray], attributes: Mapping[str, Any]
+    ) -> None:
+        """Write ``interactions/round-NNNN.h5``: the arrays [M, n, ·] of one round."""
+        folder = self.path / "interactions"
+        folder.mkdir(exist_ok=True)
+        with atomic_file(_round_path(folder, number)) as raw, h5py.File(raw, "w") as file:
             for name, array in arrays.items():
                 file.create_dataset(name, data=array)
-            file.attrs.update(attributes)
+            file.attrs.update({**attributes, "round": number})
 
-    def interactions(self) -> dict[str, np.ndarray]:
-        """Read ``interactions.h5``; without one, nothing.
+    def interactions(self, rounds: int | None = None) -> dict[str, np.ndarray]:
+        """Read the interactions of the first ``rounds`` rounds (all, if None): arrays [M, n, ·].
+
+        Without interactions, nothing. Earlier versions kept all rounds in one ``interactions.h5``, which is read too.
 
         Raises:
-            LfoError: the file is damaged.
+            LfoError: a file is damaged, or a round's is missing.
         """
-        path = self.path / "interactions.h5"
-        if not path.is_file():
-            return {}
-        try:
-            with h5py.File(path, "r") as file:
-                return {name: file[name][()] for name in file}
-        except OSError as error:
-            raise LfoError(
-                f"{path}: expected HDF5, found a damaged file; run interact with --overwrite"
-            ) from error
+        folder, old = self.path / "interactions", self.path / "interactions.h5"
+        count = len(list(folder.glob("round-*.h5"))) if rounds is None else rounds
+        paths = [_round_path(folder, number) for number in range(1, count + 1)]
+        parts = []
+        if old.is_file():
+            parts.append(_read_arrays(old))
+            paths = [path for path in paths if path.is_file()]
+        parts += [_read_arrays(path) for path in paths]
+        names = set.intersection(*(set(part) for part in parts)) if parts else set()
+        return {name: np.concatenate([part[name] for part in parts], axis=1) for name in sorted(names)}
+
+    def forget_interactions(self) -> None:
+        """Remove them all."""
+        shutil.rmtree(self.path / "interactions", ignore_errors=True)
+        (self.path / "interactions.h5").unlink(missing_ok=True)
+
+
+def _round_path(folder: Path, number: int) -> Path:
+    return folder / f"round-{number:04}.h5"
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with h5py.File(path, "r") as file:
+            return {name: file[name][()] for name in file}
+    except (OSError, KeyError, RuntimeError) as error:
+        found = "nothing there" if not path.is_file() else "a damaged file"
+        raise LfoError(
+            f"{path}: expected a round's interactions in HDF5, found {found}; run interact with --overwrite"
+        ) from error

@@ -2,56 +2,64 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-import torch
-
 from lfo.algorithms import registry
-from lfo.algorithms.inverse import InverseConfig, make_inverse
-from lfo.algorithms.registry import Agent
+from lfo.algorithms.inverse import Inverse, InverseConfig
+from lfo.algorithms.protocol import Agent
 from lfo.datasets import LfoError, Transitions, load
+from lfo.envs.spaces import ActionSpace
 from lfo.nn.scaling import Units
 from lfo.runs.folder import RunFolder
 from lfo.runs.hardware import pick_device
+from lfo.runs.upgrade import upgrade_config
+from lfo.settings import configure
 
-__all__ = ["load_agent", "load_data"]
+__all__ = ["attach_inverse", "load_agent", "load_data", "restore"]
 
 
 def load_agent(out: RunFolder, device: str = "auto") -> Agent:
     """The agent of a run, with its inverse dynamics if it has learned them.
 
     Raises:
-        LfoError: no run, a damaged checkpoint, or one that does not fit ``run.json``.
+        LfoError: no run, an algorithm that is not installed, a damaged checkpoint, or one that does not fit
+            ``run.json``.
     """
     info, where = out.info(), pick_device(device)
-    if info["algo"] not in registry.names():
-        raise LfoError(
-            f"{out.path / 'run.json'}: algo: expected {', '.join(registry.names())}, found {info['algo']}"
-        )
-    algorithm: Any
-    spec = registry.spec(info["algo"])
-    algorithm, config_type = spec.cls, spec.config
+    record = out.path / "run.json"
+    try:
+        spec = registry.spec(info["algo"])
+    except LfoError as error:
+        raise LfoError(f"{record}: {error}") from error
+    config = configure(spec.config(), upgrade_config(info["config"]), where=str(record))
     state = out.load_checkpoint(where)
     seeds = [int(member["seed"]) for member in info["members"]]
-    units = Units(len(seeds), int(info["state_dim"]))
+    agent: Agent = spec.cls(config, Units(len(seeds), int(info["state_dim"])).to(where), seeds)
     try:
-        agent: Agent = algorithm(
-            config_type(**info["config"]), units, torch.zeros(len(seeds), 2), seeds, where
-        )
-        if "inverse" in state:
-            middle = state["agent"]["inverse.action_mid"].cpu().numpy()
-            reach = state["agent"]["inverse.action_reach"].cpu().numpy()
-            config = InverseConfig(**state["inverse"]["config"])
-            agent.attach(make_inverse(agent, config, middle - reach, middle + reach))
-        agent.load_state_dict(state["agent"])
-        if "inverse" in state and not state["inverse"]["rounds_done"]:
-            agent.inverse = None  # a stage that was begun anew: nothing is learned yet
-    except (TypeError, KeyError, RuntimeError) as error:
+        stage = state.get("inverse")
+        if stage is not None:
+            attach_inverse(agent, InverseConfig(**stage["config"]), ActionSpace.from_record(stage["space"]))
+        restore(agent, state)
+        if stage is not None and not stage["rounds_done"]:
+            agent.inverse = None  # the stage was started again: nothing is learned yet
+    except (TypeError, KeyError, ValueError, RuntimeError) as error:
         raise LfoError(
             f"{out.checkpoint_path}: expected the checkpoint of this run.json, found another "
-            f"({str(error).splitlines()[0]}); use the d3g-lfo that run.json names, or train the run again"
+            f"({str(error).splitlines()[0]}); use the d3g-lfo version that run.json names, or train the run again"
         ) from error
     return agent
+
+
+def restore(agent: Agent, state: Mapping[str, Any]) -> None:
+    """Put an agent into the state that a checkpoint holds."""
+    agent.load_state_dict(state["agent"])
+    agent.stopped = {int(m): str(reason) for m, reason in state["stopped"].items()}
+
+
+def attach_inverse(agent: Agent, config: InverseConfig, space: ActionSpace) -> None:
+    """Give an agent an untrained inverse dynamics."""
+    agent.attach(Inverse(config, agent.units, space, agent.seeds, standardised=agent.config.standardise))
 
 
 def load_data(out: RunFolder) -> list[Transitions]:

@@ -8,12 +8,11 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
 
-import torch
-
-from lfo.algorithms.registry import Config
+from lfo.algorithms.protocol import Agent
 from lfo.datasets import LfoError, Transitions
 from lfo.runs.folder import RunFolder
 from lfo.runs.hardware import machine
+from lfo.runs.upgrade import upgrade_config
 
 __all__ = ["Member", "check_same_run", "describe"]
 
@@ -27,27 +26,21 @@ class Member:
 
 
 def describe(
-    algo: str,
-    config: Config,
-    datasets: Sequence[Transitions],
-    members: Sequence[Member],
-    steps: int,
-    command: str | None,
-    device: torch.device,
+    agent: Agent, datasets: Sequence[Transitions], members: Sequence[Member], steps: int, command: str | None
 ) -> dict[str, Any]:
     """What ``run.json`` says: everything needed to run it again, and to know what it was run on."""
     packages = ["d3g-lfo", "torch", "numpy", "gymnasium", "mujoco", "h5py"]
     return {
-        "algo": algo,
+        "algo": agent.name,
         "env": next((data.metadata.env_id for data in datasets if data.metadata.env_id), None),
         "state_dim": datasets[0].state_dim,
         "steps": steps,
-        "config": asdict(config),
+        "config": asdict(agent.config),
         "members": [asdict(member) for member in members],
         "datasets": [_describe_data(data) for data in datasets],
         "command": command,
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
-        "machine": machine(device),
+        "machine": machine(agent.units.device),
     }
 
 
@@ -75,6 +68,7 @@ def check_same_run(out: RunFolder, info: Mapping[str, Any]) -> None:
         LfoError: algorithm, settings, members or data differ from those in ``run.json``.
     """
     found = out.info()
+    found["config"] = upgrade_config(found["config"])
     for key in ("algo", "config", "members"):
         if found[key] != info[key]:
             raise LfoError(

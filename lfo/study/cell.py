@@ -12,11 +12,10 @@ from typing import Any
 from lfo.acting.evaluation import Evaluation
 from lfo.acting.rounds import evaluate, learn_inverse
 from lfo.algorithms import registry
-from lfo.algorithms.registry import Agent
+from lfo.algorithms.protocol import Agent
 from lfo.atomic import write_csv
 from lfo.datasets import LfoError, Transitions, load
 from lfo.runs.folder import RunFolder
-from lfo.runs.hardware import pick_device
 from lfo.runs.loading import load_agent
 from lfo.runs.record import Member
 from lfo.study.spec import Cell, Study, algorithm_config, inverse_config
@@ -62,7 +61,7 @@ def run_cell(study: Study, cell: Cell, folder: Path, device: str, told: _Told) -
     else:
         agent, _ = train(
             data,
-            algo=cell.algo,
+            algorithm=registry.spec(cell.algo).cls,
             config=algorithm_config(study, cell.algo),
             members=members,
             steps=study.steps,
@@ -116,8 +115,7 @@ def _demonstrations(
     if agent.learns_offline:
         return None
     which = [member.dataset for member in members]
-    table = Table(data, which, deepcopy(agent.units).cpu(), stop_at_timeouts=False)
-    return table.to(pick_device(device))
+    return Table(data, which, deepcopy(agent.units).cpu()).to(agent.units.device)
 
 
 def _scores(final: Evaluation, members: list[Member]) -> list[dict[str, Any]]:

@@ -1,17 +1,18 @@
-"""The report of a study: its table beside the published one, curves, single seeds, portraits, what is missing.
+"""The report of a study: our table beside the published one, curves, single seeds, portraits, and what is missing.
 
-Reads the folder of a study, finished or not: ``study.toml``, ``results.csv``, ``experts.csv`` and, in ``cells/``,
-each cell's ``run.json``, ``status.json``, ``scores.csv``, ``evaluations.csv`` and ``portrait.png``. A *cell* is an
-environment, a fraction of random actions and an algorithm; its seeds are the members of one run.
+Reads a study's folder, finished or not: ``study.toml``, ``results.csv``, ``experts.csv`` and, for each cell,
+``run.json``, ``status.json``, ``scores.csv``, ``evaluations.csv`` and ``portrait.png``. A *cell* is an environment, a
+fraction of random actions and an algorithm; its seeds are the members of one run.
 """
 
 from __future__ import annotations
 
 import shlex
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,10 @@ import numpy as np
 
 from lfo.atomic import read_csv, write_whole
 from lfo.datasets import LfoError
-from lfo.reporting.comparison import compare, rounded, spread, whole_range
 from lfo.reporting.document import (
-    LONG,
     Block,
     Facts,
+    Gallery,
     Heading,
     Items,
     Mark,
@@ -33,21 +33,20 @@ from lfo.reporting.document import (
     to_html,
     to_markdown,
 )
-from lfo.reporting.figures import NAMES
+from lfo.reporting.figures import label
+from lfo.reporting.numbers import NONE, compact, mean_std, number, spread, whole_range
 from lfo.reporting.published import SEEDS, SOURCE, Published, published
 from lfo.reporting.statistics import Array, iqm, stratified_interval
 from lfo.runs.folder import RunFolder
+from lfo.runs.scores import PI_O, read_rounds, stopped_members
 from lfo.study.figures import Line, Panel, curves, panel_file, seeds
 from lfo.study.spec import Cell, Study, cells, flat, load_study
 from lfo.study.status import Status, read_status
 
-__all__ = ["SUCCESS", "CellResults", "Results", "Scores", "read_results", "verdict", "write_report"]
+__all__ = ["CellResults", "Results", "Scores", "read_results", "verdict", "write_report"]
 
-SUCCESS = {"InvertedPendulum": 950.0}
-"""Return from which an episode counts as a success, by environment without its version."""
 ROUNDING = 0.05
-"""What the published numbers may be off by rounding, where neither side has any spread."""
-BEHAVIOUR = "pi_o"
+"""Rounding error of the published numbers, which decides where neither side has any spread."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class Scores:
     """The scores of a cell's n seeds, or of π_o's n data sets."""
 
     seeds: tuple[str, ...]
-    """[n] as text; empty texts for π_o."""
+    """[n] as text; empty for π_o."""
     datasets: np.ndarray
     """[n] int64, each seed's data set."""
     final: Array
@@ -71,17 +70,25 @@ class Scores:
         """n."""
         return len(self.final)
 
+    def without(self, seeds: Collection[str]) -> Scores:
+        """The scores of all other seeds."""
+        keep = np.array([seed not in seeds for seed in self.seeds], dtype=bool)
+        columns = (self.datasets, self.final, self.best, self.interactions, self.gradient_steps)
+        return Scores(
+            tuple(seed for seed in self.seeds if seed not in seeds), *(column[keep] for column in columns)
+        )
+
 
 @dataclass(frozen=True)
 class CellResults:
-    """What there is of one cell."""
+    """The results of one cell, as far as it has got."""
 
     cell: Cell
     folder: Path
     scores: Scores
     status: Status
     info: Mapping[str, Any] = field(default_factory=dict)
-    """``run.json``; empty, where there is none."""
+    """``run.json``; empty if there is none."""
     interactions: Array = field(default_factory=lambda: np.zeros(0))
     """[R] environment steps before each round's evaluation."""
     rounds: Array = field(default_factory=lambda: np.zeros((0, 0)))
@@ -89,29 +96,31 @@ class CellResults:
     strata: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     """[m] data sets of those seeds."""
     success: float | None = None
-    """Share of the final episodes that succeed, where that is defined and known."""
+    """Share of the final episodes that reach :func:`threshold`, if both are known."""
+    stopped: Mapping[str, str] = field(default_factory=dict)
+    """Seeds that diverged, each with the reason. They are in none of the numbers above."""
     problem: str = ""
-    """What of its files cannot be read, if something cannot."""
+    """Why a file of the cell cannot be read, if one cannot."""
 
     @property
     def name(self) -> str:
         """In words."""
-        return f"{self.cell.env}, {self.cell.random_frac:.0%} random, {NAMES[self.cell.algo]}"
+        return f"{self.cell.env}, {self.cell.random_frac:.0%} random, {label(self.cell.algo)}"
 
     @property
     def short(self) -> str:
-        """In a few words, where the environment is known."""
-        return f"{self.cell.random_frac:.0%} {NAMES[self.cell.algo]}"
+        """In words, without the environment."""
+        return f"{self.cell.random_frac:.0%} {label(self.cell.algo)}"
 
 
 @dataclass(frozen=True)
 class Results:
-    """What there is of a study."""
+    """The results of a study, as far as it has got."""
 
     folder: Path
     study: Study
     cells: tuple[CellResults, ...]
-    behaviour: Mapping[tuple[str, float], Scores]
+    pi_o: Mapping[tuple[str, float], Scores]
     """π_o by environment and fraction."""
     experts: tuple[Mapping[str, str], ...]
     """The rows of ``experts.csv``."""
@@ -122,7 +131,7 @@ class Results:
         return scores.best if best else scores.final
 
     def of(self, cell: Cell) -> CellResults:
-        """Those of a cell."""
+        """The results of a cell."""
         return next(found for found in self.cells if found.cell == cell)
 
 
@@ -136,7 +145,7 @@ def write_report(folder: str | Path) -> list[Path]:
     results = read_results(folder)
     figures = folder / "figures"
     figures.mkdir(exist_ok=True)
-    title = f"{folder.resolve().name}: D3G and BCO beside the paper"
+    title = f"{folder.resolve().name}: {' and '.join(map(label, results.study.algos))} beside the paper"
     drawn, pictures = _draw(results, figures)
     blocks = _blocks(results, pictures)
     texts = {
@@ -152,7 +161,7 @@ def write_report(folder: str | Path) -> list[Path]:
 
 
 def read_results(folder: str | Path) -> Results:
-    """Read what there is of a study.
+    """Read the results of a study, finished or not.
 
     Raises:
         LfoError: there is no ``study.toml``, a field of it is wrong, or one of the tables is damaged.
@@ -164,7 +173,7 @@ def read_results(folder: str | Path) -> Results:
         folder=folder,
         study=study,
         cells=tuple(_cell(folder, cell, scores.get(cell, _NONE)) for cell in cells(study)),
-        behaviour={(key.env, key.random_frac): own for key, own in scores.items() if key.algo == BEHAVIOUR},
+        pi_o={(key.env, key.random_frac): own for key, own in scores.items() if key.algo == PI_O},
         experts=tuple(read_csv(folder / "experts.csv")),
     )
 
@@ -180,20 +189,20 @@ def _scores(path: Path) -> dict[Cell, Scores]:
     groups: dict[Cell, list[dict[str, str]]] = {}
     try:
         for row in read_csv(path):
-            if np.isfinite(_number_of(row["score_final"])):
+            if np.isfinite(_float(row["score_final"])):
                 key = Cell(row["env"], float(row["random_frac"]), row["algo"])
                 groups.setdefault(key, []).append(row)
         return {key: _columns(rows) for key, rows in groups.items()}
     except (KeyError, TypeError, ValueError) as error:
         raise LfoError(
             f"{path}: expected columns env, random_frac, algo, seed, and numbers in {', '.join(_NUMBERS)}, "
-            f"found something else ({error}); start the study again, which writes it anew"
+            f"found something else ({error}); run `d3g-lfo study {path.parent}` to write the file again"
         ) from error
 
 
 def _columns(rows: Sequence[Mapping[str, str]]) -> Scores:
     dataset, final, best, interactions, steps = (
-        np.array([_number_of(row[name]) for row in rows]) for name in _NUMBERS
+        np.array([_float(row[name]) for row in rows]) for name in _NUMBERS
     )
     names = tuple(row["seed"] for row in rows)
     whole = (np.nan_to_num(column).astype(np.int64) for column in (dataset, interactions, steps))
@@ -201,47 +210,62 @@ def _columns(rows: Sequence[Mapping[str, str]]) -> Scores:
     return Scores(names, dataset, final, best, interactions, steps)
 
 
-def _number_of(text: str) -> float:
+def _float(text: str) -> float:
     return float(text) if text else float("nan")
 
 
 def _cell(folder: Path, cell: Cell, scores: Scores) -> CellResults:
     out, found = RunFolder(folder / cell.path), dict[str, Any]()
     try:
-        found |= _success(cell, out.path / "scores.csv")
         if (out.path / "run.json").is_file():
-            found["info"] = out.info()
-            found |= _rounds(out, found["info"])
+            found["info"] = info = out.info()
+            lost = stopped_members(info)
+            found["stopped"] = {str(info["members"][m]["seed"]): reason for m, reason in lost.items()}
+            scores = scores.without(found["stopped"])
+            found |= _rounds(out, info, lost)
+            found["success"] = _success(cell, out.path / "scores.csv", lost)
     except LfoError as error:  # one damaged cell does not hide the others
         found["problem"] = str(error)
     return CellResults(cell, out.path, scores, read_status(folder, cell), **found)
 
 
-def _success(cell: Cell, path: Path) -> dict[str, Any]:
-    """The share of successes, as a field of :class:`CellResults`."""
-    threshold, rows = SUCCESS.get(cell.env.rpartition("-v")[0]), read_csv(path)
-    if threshold is None or not rows:
-        return {}
+@cache
+def threshold(env: str) -> float | None:
+    """The return from which an environment counts as solved: its own ``reward_threshold``; None if it has none."""
+    import gymnasium
+
     try:
-        return {"success": float(np.mean([float(row["return"]) >= threshold for row in rows]))}
+        return gymnasium.spec(env).reward_threshold
+    except (gymnasium.error.Error, ImportError):
+        return None
+
+
+def _success(cell: Cell, path: Path, stopped: Collection[int]) -> float | None:
+    """The share of final episodes that reach the threshold, without those of stopped members."""
+    least = threshold(cell.env)
+    if least is None:
+        return None
+    try:
+        reached = [
+            float(row["return"]) >= least for row in read_csv(path) if int(row["member"]) not in stopped
+        ]
     except (KeyError, TypeError, ValueError) as error:
         raise LfoError(
             f"{path}: return: expected a column of numbers, found something else ({error}); "
             "delete the file and start the study again"
         ) from error
+    return float(np.mean(reached)) if reached else None
 
 
-def _rounds(out: RunFolder, info: Mapping[str, Any]) -> dict[str, Any]:
-    """The rounds' scores, as fields of :class:`CellResults`; a cell in its first round has none yet."""
-    if not out.rows("evaluations.csv"):
-        return {}
-    curve = compare([out])[0].curves[0]
-    whole = np.isfinite(curve.scores).all(axis=0)
-    data_set = {int(member["seed"]): int(member["dataset"]) for member in info["members"]}
+def _rounds(out: RunFolder, info: Mapping[str, Any], stopped: Collection[int]) -> dict[str, Any]:
+    """The rounds that all counted members have finished, as fields of :class:`CellResults`."""
+    counted = [m for m in range(len(info["members"])) if m not in stopped]
+    rounds = read_rounds(out).of(counted)
+    whole = np.isfinite(rounds.scores).all(axis=0) & bool(counted)
     return {
-        "interactions": curve.interactions[0, whole].astype(float),
-        "rounds": curve.scores[:, whole],
-        "strata": np.array([data_set[seed] for seed in curve.seeds]),
+        "interactions": rounds.interactions[:1, whole].reshape(-1).astype(float),
+        "rounds": rounds.scores[:, whole],
+        "strata": np.array([int(info["members"][m]["dataset"]) for m in counted], dtype=np.int64),
     }
 
 
@@ -249,11 +273,11 @@ def _rounds(out: RunFolder, info: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def verdict(ours: Array, paper: Published) -> str:
-    """Whether our mean return differs from the published one: ``same``, ``higher`` or ``lower``.
+    """Whether our mean return is the ``same`` as the published one, ``higher`` or ``lower``.
 
-    The same, as far as can be told, are two means that differ by at most two standard errors of their difference,
-    √(s²/n + s'²/n') for the sample standard deviations s of our n seeds and s' of the paper's n' = 10, or by no
-    more than the published numbers are rounded.
+    Two means count as the same if they differ by at most two standard errors of their difference, √(s²/n + s'²/n')
+    with the sample standard deviations s of our n seeds and s' of the paper's n' = 10, or by no more than the
+    published numbers are rounded.
 
     Args:
         ours: [n] scores.
@@ -273,45 +297,48 @@ _MARKS = {
     "lower": Mark("▼ lower", "bad"),
 }
 RULE = (
-    "**The rule.** ≈ stands for within noise: the means differ by at most two standard errors of the difference, "
-    "√(s²/n + s'²/n') with s and n of our seeds (of π_o: of our data sets) and s' and n' = 10 of the paper's, or by "
-    "0.05, the rounding of the paper's numbers. Otherwise ours is ▲ higher or ▼ lower. Within noise is no proof of "
-    "the same: few seeds with a wide spread are within noise of almost anything, so look at the dots of the single "
-    "seeds, too."
+    "**The rule.** ≈ means within noise: the means differ by at most two standard errors of their difference, "
+    "√(s²/n + s'²/n'), or by 0.05, the rounding of the paper's numbers. s and n are those of our seeds (for π_o: of our "
+    "data sets), s' and n' = 10 the paper's. Otherwise ours is ▲ higher or ▼ lower. Within noise does not mean equal: "
+    "a few seeds with a wide spread are within noise of almost anything. Look at the single seeds, too."
 )
 
 
 def _missing(results: Results) -> list[str]:
-    """Every cell whose scores are not all there, with the reason."""
+    """A line for everything that is not in the tables, with the reason."""
     expected = [str(seed) for seed in results.study.seeds]
     lines: list[str] = []
     idle: dict[str, list[str]] = {}
     for cell in results.cells:
-        lost = [seed for seed in expected if seed not in cell.scores.seeds]
+        lost = [seed for seed in expected if seed not in cell.scores.seeds and seed not in cell.stopped]
         if cell.status.state == "failed":
             lines.append(f"**{cell.name}** failed: {cell.status.error or 'no reason was recorded'}")
         elif len(cell.scores) == 0 and cell.status.state == "waiting" and not cell.status.done:
             idle.setdefault(cell.cell.env, []).append(cell.short)
-        elif len(cell.scores) == 0:
+        elif len(cell.scores) == 0 and lost:
             lines.append(f"**{cell.name}** has no scores yet: {_progress(cell)}")
         elif lost:
             lines.append(f"**{cell.name}** has no score of seed {', '.join(lost)}; the others are shown")
+        lines += [
+            f"**{cell.name}:** seed {seed} stopped ({reason}): not counted"
+            for seed, reason in cell.stopped.items()
+        ]
         if cell.problem:
-            lines.append(f"**{cell.name}** cannot be read whole: {cell.problem}")
+            lines.append(f"**{cell.name}** cannot be read completely: {cell.problem}")
     return [*lines, *(f"**{env}**, not started yet: {', '.join(names)}" for env, names in idle.items())]
 
 
 def _progress(cell: CellResults) -> str:
     status = cell.status
     if status.state == "done":
-        return "done, but results.csv has no row of it; start the study again, which writes it anew"
+        return "done, but results.csv has no row of it; start the study again to write the file again"
     updated = _time(status)
     heard = f", last heard of at {updated:%Y-%m-%d %H:%M} UTC" if updated else ""
     return f"{status.state}, {status.done / max(status.total, 1):.0%} of its work done{heard}"
 
 
 def _time(status: Status) -> datetime | None:
-    """When a status was written."""
+    """When the status was written; None if it does not say."""
     try:
         return datetime.fromisoformat(status.updated).astimezone(timezone.utc)
     except ValueError:
@@ -344,7 +371,7 @@ def _draw(results: Results, figures: Path) -> tuple[list[Path], _Pictures]:
                 f"figures/seeds-{safe}.png",
                 f"{env}: the final score of every seed as a dot, by algorithm and fraction of random actions; "
                 "a line across marks the published mean. The table of every cell has the numbers.",
-                f"{env}. A dot is a seed; seeds stand in their order. A line across is the published mean.",
+                f"{env}. Each dot is a seed, in the order of the seeds. Lines across are published means.",
             )
         )
     for cell in results.cells:
@@ -371,7 +398,7 @@ def _panels(results: Results, env: str) -> list[Panel]:
             )
             for one in found
         )
-        own = results.behaviour.get((env, fraction))
+        own = results.pi_o.get((env, fraction))
         panels.append(Panel(fraction, lines, None if own is None else float(own.final.mean())))
     return panels
 
@@ -381,7 +408,7 @@ def _curves_picture(env: str, panels: Sequence[Panel]) -> Picture:
 
     def told(panel: Panel) -> str:
         ends = [
-            f"{NAMES[line.algo]} ends at {rounded(float(line.scores[:, -1].mean()))}"
+            f"{label(line.algo)} ends at {number(float(line.scores[:, -1].mean()))}"
             for line in panel.lines
             if line.scores.size
         ]
@@ -392,9 +419,9 @@ def _curves_picture(env: str, panels: Sequence[Panel]) -> Picture:
     return Picture(
         f"figures/{panel_file(safe)}",
         "; ".join(told(panel) for panel in panels),
-        f"{env}. Mean over seeds of the mean return of each round's evaluation, with the stratified 95% bootstrap "
-        "interval of that mean; all panels have the same axes. Dashed: the published return. Dotted: π_o, where it is in "
-        "the picture.",
+        f"{env}. Lines: mean over seeds of each round's mean return. Bands: stratified 95% bootstrap interval of that "
+        "mean. Dashed: the published return. Dotted: π_o, if inside the picture. All panels have the same axes; where "
+        "lines coincide, the thinner one lies on top.",
         tuple((f"figures/{panel_file(safe, panel.random_frac)}", told(panel)) for panel in panels),
     )
 
@@ -403,8 +430,8 @@ def _portrait_picture(cell: CellResults, name: str) -> Picture:
     return Picture(
         f"figures/{name}",
         f"{cell.name}: colours show the learned value Q over a plane of states; lines show a trajectory imagined by "
-        "the learned model, and the one really taken from the same start.",
-        f"{cell.name}: the seed whose last round is the median.",
+        "the learned model, and the real one from the same start.",
+        f"{cell.name}: the seed with the median score in the last round.",
     )
 
 
@@ -413,24 +440,25 @@ def _portrait_picture(cell: CellResults, name: str) -> Picture:
 
 def _blocks(results: Results, pictures: _Pictures) -> list[Block]:
     missing, study = _missing(results), results.study
-    blocks: list[Block] = [Text(_summary(results)), Facts(_facts(results))]
-    if missing:
-        blocks += [Heading("What is missing"), Items(missing, alert=True)]
-    blocks.append(Heading("Ours beside the paper's"))
+    blocks: list[Block] = [Text(_summary(results))]
     blocks += [_main_table(results, env) for env in study.envs]
     score = "best of rounds" if study.protocol == "paper" else "final score"
     blocks.append(
         Text(
-            f"Rows: the share of random actions in the data. Ours: mean ± standard deviation over seeds of the "
+            "Rows: the share of random actions in the data. Ours: mean ± standard deviation over seeds of the "
             f"**{score}**; of π_o, over data sets. Paper: {SOURCE}."
         )
     )
-    blocks += [Text(RULE), Heading("Return against interactions"), *pictures.curves]
-    blocks += [Heading("Every seed"), *pictures.seeds]
+    blocks.append(Text(RULE))
+    if missing:
+        blocks += [Heading("What is missing"), Items(missing, alert=True)]
+    blocks += [Heading("Return against interactions"), *pictures.curves]
+    blocks += [Heading("Every seed"), Gallery(pictures.seeds)]
     blocks += [Heading("Every cell in full"), *(_full_table(results, env) for env in study.envs)]
     if pictures.portraits:
-        blocks += [Heading("What D3G learned"), Text(_PORTRAITS), *pictures.portraits]
-    return [*blocks, Heading("How to read this"), *_reading(results)]
+        blocks += [Heading("What was learned"), Text(_PORTRAITS), Gallery(pictures.portraits)]
+    blocks += [Heading("How to read this"), *_reading(results)]
+    return [*blocks, Heading("Settings"), Facts(_facts(results))]
 
 
 def _summary(results: Results) -> str:
@@ -448,8 +476,9 @@ def _summary(results: Results) -> str:
             )
             if kind in found
         ]
-        parts.append(f"**{NAMES[algo]}:** of {len(found)} cells, {', '.join(counts)}.")
-    return " ".join(parts)
+        parts.append(f"**{label(algo)}:** of {len(found)} cells, {', '.join(counts)}.")
+    scored = sum(len(found.scores) > 0 for found in results.cells)
+    return " ".join([*parts, f"{scored} of {len(results.cells)} cells have scores."])
 
 
 def _judged(results: Results, found: CellResults) -> str:
@@ -462,12 +491,10 @@ def _judged(results: Results, found: CellResults) -> str:
 
 def _facts(results: Results) -> list[tuple[str, str]]:
     study, infos = results.study, [found.info for found in results.cells if found.info]
-    scored = sum(len(found.scores) > 0 for found in results.cells)
     busy = sum(found.status.seconds for found in results.cells)
     name = shlex.quote(results.folder.resolve().name)
     facts = [
         ("protocol", _PROTOCOLS[study.protocol]),
-        ("cells with scores", f"{scored} of {len(results.cells)}"),
         ("hours, summed over cells", f"{busy / 3600:.1f}"),
         ("hours by the clock", f"{_at_work(results.cells) / 3600:.1f}"),
         ("command", f"`d3g-lfo study {name}/study.toml -o {name}`"),
@@ -476,13 +503,13 @@ def _facts(results: Results) -> list[tuple[str, str]]:
     ]
     shown = ("envs", "random_frac", "protocol")
     facts += [(name, _value(value)) for name, value in flat(study).items() if name not in shown]
-    return sorted(((name, value) for name, value in facts if value), key=lambda fact: len(fact[1]) > LONG)
+    return [(name, value) for name, value in facts if value]
 
 
 def _at_work(found: Sequence[CellResults]) -> float:
-    """Seconds in which at least one cell was at work: the union of what each spent up to its last word.
+    """Seconds in which at least one cell was at work, from each cell's time of work and its last status.
 
-    Of a cell that was interrupted the pause is not known: it counts as if it had gone on in one piece.
+    A cell that was interrupted counts as if it had run without a pause.
     """
     spans = sorted(
         (time.timestamp() - one.status.seconds, time.timestamp())
@@ -497,7 +524,7 @@ def _at_work(found: Sequence[CellResults]) -> float:
 
 
 def _machine(found: Any) -> str:
-    """What ``run.json`` has under ``machine``."""
+    """``run.json``'s ``machine`` in words."""
     if not isinstance(found, Mapping):
         return "not recorded"
     return (
@@ -524,63 +551,61 @@ def _value(value: Any) -> str:
 
 
 def _main_table(results: Results, env: str) -> Table:
-    algos = results.study.algos
+    columns = (*results.study.algos, PI_O)
     rows = []
     for fraction in results.study.random_frac:
-        own = results.behaviour.get((env, fraction), _NONE)
-        row: list[str | Mark] = [
-            f"{fraction:.0%}",
-            *_beside(own.final, published(env, fraction, BEHAVIOUR)),
-        ]
-        for algo in algos:
-            scores = results.of(Cell(env, fraction, algo)).scores
-            row += _beside(results.headline(scores), published(env, fraction, algo))
+        row: list[str | Mark] = [f"{fraction:.0%}"]
+        for algo in columns:
+            if algo == PI_O:
+                ours = results.pi_o.get((env, fraction), _NONE).final
+            else:
+                ours = results.headline(results.of(Cell(env, fraction, algo)).scores)
+            row += _beside(ours, published(env, fraction, algo))
         rows.append(row)
     return Table(
         caption=env,
-        heads=["random", *(["ours", "paper", "ours is"] * (1 + len(algos)))],
+        heads=["random", *(["ours", "paper", "ours is"] * len(columns))],
         rows=rows,
-        groups=[("", 1), ("π_o", 3), *((NAMES[algo], 3) for algo in algos)],
+        groups=[("", 1), *((label(algo), 3) for algo in columns)],
     )
 
 
 def _beside(ours: Array, paper: Published | None) -> list[str | Mark]:
-    theirs = "–" if paper is None else _printed(paper)
+    theirs = NONE if paper is None else _printed(paper)
     if len(ours) == 0:
         return [Mark("missing", "none"), theirs, ""]
     return [spread(ours), theirs, "" if paper is None else _MARKS[verdict(ours, paper)]]
 
 
 def _printed(paper: Published) -> str:
-    """As the paper has it: a place after the point, none where there is nothing in it."""
-    places = 0 if paper.mean == round(paper.mean) and paper.std == round(paper.std) else 1
-    return f"{paper.mean:.{places}f} ± {paper.std:.{places}f}"
+    """As the paper prints it: one decimal place, or none if both are whole numbers."""
+    return mean_std(*paper, places=0 if all(value == round(value) for value in paper) else 1)
 
 
 def _full_table(results: Results, env: str) -> Table:
-    threshold = SUCCESS.get(env.rpartition("-v")[0])
+    least = threshold(env)
     heads = ["random", "seeds", "final score", "IQM of final [95% interval]"]
-    heads += ["best of rounds (optimistic)", *([f"success (≥ {threshold:g})"] if threshold else [])]
+    heads += ["best of rounds (optimistic)", *([] if least is None else [f"success (≥ {compact(least)})"])]
     heads += ["interactions", "gradient steps", "hours"]
     rows = []
     for found in results.cells:
         if found.cell.env == env:
-            success = [] if threshold is None else ["–" if found.success is None else f"{found.success:.0%}"]
-            hours = f"{found.status.seconds / 3600:.2f}" if found.status.seconds else "–"
+            success = [] if least is None else [NONE if found.success is None else f"{found.success:.0%}"]
+            hours = f"{found.status.seconds / 3600:.2f}" if found.status.seconds else NONE
             rows.append([found.short, *_full_row(found.scores, success), hours])
     return Table(env, heads, rows)
 
 
 def _full_row(scores: Scores, success: list[str]) -> list[str]:
     if len(scores) == 0:
-        return ["0", "missing", "–", "–", *("–" for _ in success), "–", "–"]
+        return ["0", "missing", NONE, NONE, *(NONE for _ in success), NONE, NONE]
     low, high = stratified_interval(scores.final, scores.datasets)
     best = scores.best[np.isfinite(scores.best)]
     return [
         str(len(scores)),
         spread(scores.final),
-        f"{rounded(float(iqm(scores.final)))} [{rounded(float(low))}, {rounded(float(high))}]",
-        spread(best) if len(best) else "–",
+        f"{number(float(iqm(scores.final)))} [{number(float(low))}, {number(float(high))}]",
+        spread(best),
         *success,
         whole_range(scores.interactions),
         whole_range(scores.gradient_steps),
@@ -592,9 +617,9 @@ _PROTOCOLS = {
     "paper": "paper: each seed's best round counts, as published",
 }
 _PORTRAITS = (
-    "Colours: Q(s, aim), the value of what the policy aims for. **Real**: what the policy did, through its learned "
-    "inverse dynamics. **Imagined by C(s, τ(s))**: the learned model alone, again and again from the same start, "
-    "without an environment; where the policy aims for another state than that, its aim is imagined likewise."
+    "Colours: Q(s, aim), the value of the state that the policy aims for. **Real**: what the policy did in the "
+    "environment. **Imagined by C(s, τ(s))**: the learned model applied again and again from the same start, without "
+    "an environment. If the policy aims for a different state than that, its aim is imagined in the same way."
 )
 
 
@@ -602,21 +627,27 @@ def _reading(results: Results) -> list[Block]:
     items = [
         "**final score:** a seed's mean return over the episodes of its final evaluation, whose starts no round saw. "
         "± is the standard deviation over seeds.",
-        "**IQM:** inter-quartile mean, without the lowest and the highest quarter of the seeds; its 95% interval is a "
-        "percentile bootstrap (2,000 resamples, fixed generator) within each data set's seeds (Agarwal et al. 2021). "
-        "Where a data set has one seed only, seeds are resampled across data sets. It says how much the choice of "
-        "seeds matters, and of data sets it says nothing.",
+        "**IQM:** inter-quartile mean, which leaves out the lowest and the highest quarter of the seeds. Its 95% "
+        "interval is a percentile bootstrap (2,000 resamples, fixed generator) within each data set's seeds (Agarwal "
+        "et al. 2021); if a data set has a single seed, across data sets. The interval shows how much the choice of "
+        "seeds matters; it does not cover the choice of data sets.",
         "**best of rounds:** each seed's best round, as the paper reports. A maximum over noisy measurements is "
-        "optimistic, the more so the more rounds there are.",
+        "optimistic, and more so with more rounds.",
         "**interactions:** environment steps that each seed spent to learn its inverse dynamics; the paper's runs "
         "spent 100,000. **gradient steps:** of all networks.",
-        "**π_o:** the policy the data was recorded from, an expert that takes a uniformly random action with the "
-        "probability that names the row: the mean return of each data set's episodes, ± over data sets.",
-        "The paper's environments are gym's -v2, ours Gymnasium's; the paper took the best of 100 rounds, one data "
-        "set for all seeds, 1,000,000 transitions and 1,000,000 steps.",
+        "**π_o:** the policy that recorded the data, an expert that takes a uniformly random action with the "
+        "probability in the row's name: the mean return of each data set's episodes, ± over data sets.",
+        "**The paper** used gym's -v2 environments (ours are Gymnasium's), the best of 100 rounds, one data set for all "
+        "seeds, 1,000,000 transitions and 1,000,000 steps.",
     ]
-    if any(env.rpartition("-v")[0] in SUCCESS for env in results.study.envs):
-        items.insert(3, "**success:** the share of the final episodes with a return of 950 or more.")
+    known = [(env, least) for env in results.study.envs if (least := threshold(env)) is not None]
+    if known:
+        levels = ", ".join(f"{compact(least)} in {env}" for env, least in known)
+        items.insert(
+            3,
+            "**success:** the share of the final episodes whose return reaches the environment's own "
+            f"`reward_threshold`: {levels}.",
+        )
     blocks: list[Block] = [Items(items)]
     if results.experts:
         heads = list(results.experts[0])
@@ -626,9 +657,9 @@ def _reading(results: Results) -> list[Block]:
 
 
 def _tidy(text: str) -> str:
-    """A number to two places where it is one."""
+    """The text, as a rounded number if it is a number with decimals."""
     try:
         value = float(text)
     except ValueError:
         return text
-    return text if text.lstrip("-").isdigit() else rounded(value)
+    return text if text.lstrip("-").isdigit() else number(value)

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from lfo.atomic import read_csv
 from lfo.datasets import LfoError
-from lfo.datasets.collect import available_cores
+from lfo.processes import available_cores
 from lfo.runs.hardware import pick_device
 from lfo.study.cell import work_units
 from lfo.study.results import Results

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
@@ -33,7 +33,7 @@ from lfo.settings import Count, Fraction, Precision, Whole, check, configure, re
 
 if TYPE_CHECKING:
     from lfo.algorithms.inverse import InverseConfig
-    from lfo.algorithms.registry import Config
+    from lfo.algorithms.protocol import Config
 
 __all__ = [
     "PROTOCOLS",
@@ -312,16 +312,10 @@ def algorithm_config(study: Study, algo: str) -> Config:
     """
     spec = registry.spec(algo)
     base: Config = spec.config.paper() if study.paper else spec.config()
-    precision = study.precision if study.precision in spec.precisions else "fp32"
-    values = {
-        "hidden": study.hidden,
-        "precision": precision,
-        "bf16": precision == "bf16",
-        "tf32": precision == "tf32",
-    }
-    known = {one.name for one in fields(base)}
-    common = {name: value for name, value in values.items() if name in known}
-    return configure(base, common | dict(study.settings.get(algo, {})), where=f"study: {algo}")
+    values: dict[str, Any] = {"hidden": study.hidden}
+    if study.precision in spec.precisions and study.precision != "fp32":
+        values["precision"] = study.precision
+    return configure(base, values | dict(study.settings.get(algo, {})), where=f"study: {algo}")
 
 
 def inverse_config(study: Study) -> InverseConfig:

@@ -7,15 +7,12 @@ launches them all at once. What it replays is the very update of the eager path,
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from lfo.algorithms.protocol import Agent
 from lfo.training.sources import Table
-
-if TYPE_CHECKING:
-    from lfo.algorithms.registry import Agent
 
 __all__ = ["EAGER_STEPS", "ReplayedSteps", "eager_step", "record_cuda_graph"]
 
@@ -50,7 +47,7 @@ def record_cuda_graph(work: Callable[[], Tensor]) -> Callable[[], Tensor]:
 
 
 class ReplayedSteps:
-    """One update a call, like :func:`eager_step`, but recorded: one recording for each turn of the predictor.
+    """One update a call, like :func:`eager_step`, but recorded: one recording for each step of the agent's period.
 
     Args:
         agent: the members; their optimisers are made ``capturable``.
@@ -60,7 +57,6 @@ class ReplayedSteps:
 
     def __init__(self, agent: Agent, table: Table, record: Recorder = record_cuda_graph) -> None:
         self._agent, self._record, self._eager = agent, record, eager_step(agent, table)
-        self._turns = getattr(agent.config, "predictor_every", 1)
         self._replays: dict[int, Callable[[], Tensor]] = {}
         self._index: Tensor | None = None
         self._names: list[str] = []
@@ -75,7 +71,7 @@ class ReplayedSteps:
             self._index = index.clone()
             return self._eager(index)
         done = agent.updates
-        turn = done % self._turns
+        turn = done % agent.period
         self._index.copy_(index)
         if turn not in self._replays:
             self._replays[turn] = self._recorded()

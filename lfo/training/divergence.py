@@ -2,47 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from lfo.algorithms.registry import Agent
+from lfo.algorithms.protocol import Agent
+from lfo.errors import LfoError
 
 __all__ = ["Divergence"]
 
 
 class Divergence:
-    """Watches for members whose losses or weights are no longer finite, and puts back their last good state.
+    """Watches an agent; members never mix, so the others go on unharmed.
 
-    Members never mix, so the others go on unharmed. ``stopped`` maps a member's index to the reason.
+    A member that is stopped is entered into ``agent.stopped`` with the reason, and stays as it was when all its numbers
+    were last finite. That includes members that the agent brings along as stopped.
     """
 
-    def __init__(self, agent: Agent, stopped: Mapping[int, str] | None = None) -> None:
-        self.agent, self.stopped = agent, dict(stopped or {})
+    def __init__(self, agent: Agent) -> None:
+        self.agent = agent
         self._good = [tensor.clone() for tensor in self._state()]
 
     def check(self, names: Sequence[str], history: Tensor, first_step: int) -> list[int]:
-        """Look at the metrics [steps, K, M] since ``first_step`` and at the weights; newly stopped members."""
+        """Look at the metrics [steps, K, M] since ``first_step`` and at the weights.
+
+        Returns:
+            The members newly stopped.
+        """
+        stopped = self.agent.stopped
         finite = torch.isfinite(history)
         weights = torch.stack([torch.isfinite(t).flatten(1).all(dim=1) for t in self._state()]).all(dim=0)
         healthy = (finite.all(dim=0).all(dim=0) & weights).tolist()
-        new = [m for m, fine in enumerate(healthy) if not fine and m not in self.stopped]
+        new = [m for m, fine in enumerate(healthy) if not fine and m not in stopped]
         for member in new:
-            self.stopped[member] = self._reason(names, finite[:, :, member], first_step)
-        self._keep()
+            stopped[member] = self._reason(names, finite[:, :, member], first_step)
+        self.restore()
+        self._good = [tensor.clone() for tensor in self._state()]
         return new
+
+    def require_members(self) -> None:
+        """Check that somebody is left to go on.
+
+        Raises:
+            LfoError: every member has diverged.
+        """
+        stopped = self.agent.stopped
+        if len(stopped) == len(self.agent.seeds):
+            told = "; ".join(f"seed {self.agent.seeds[m]}: {why}" for m, why in sorted(stopped.items()))
+            raise LfoError(
+                f"every member has diverged: {told}; check the size of the rewards, or lower learning_rate"
+            )
 
     def restore(self) -> None:
         """Put the last good state of every stopped member back."""
-        # An optimiser has no moments before its first step; they come last, so the parameters still pair up.
-        for tensor, good in zip(self._state(), self._good, strict=False):
-            for member in self.stopped:
-                tensor[member] = good[member]
-
-    def _keep(self) -> None:
-        self.restore()
-        self._good = [tensor.clone() for tensor in self._state()]
+        for number, tensor in enumerate(self._state()):
+            for member in self.agent.stopped:
+                # An optimiser has no moments before its first step: they were zero.
+                tensor[member] = self._good[number][member] if number < len(self._good) else 0.0
 
     def _reason(self, names: Sequence[str], finite: Tensor, first_step: int) -> str:
         bad = (~finite).nonzero()
@@ -53,7 +70,7 @@ class Divergence:
 
     @torch.no_grad()
     def _state(self) -> list[Tensor]:
-        """Every tensor that training changes; the first axis of each is the members'."""
+        """Every tensor that training changes, moments last; the first axis of each is the members'."""
         moments = [
             value
             for optimiser in self.agent.optimisers()

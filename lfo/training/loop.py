@@ -1,7 +1,7 @@
 """Offline training of all members at once, with logs, checkpoints and exact resume.
 
 Random draws are functions of (member's seed, block of steps), so that a resumed run needs no generator state:
-it goes on bit for bit from the step its checkpoint names.
+it continues bit for bit from the step its checkpoint names.
 """
 
 from __future__ import annotations
@@ -10,20 +10,21 @@ import ctypes
 import math
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lfo.algorithms import registry
-from lfo.algorithms.registry import Agent, Config
+from lfo.algorithms.protocol import Agent, Config
 from lfo.datasets import LfoError, Transitions
 from lfo.nn.scaling import Units
 from lfo.runs.folder import RunFolder
 from lfo.runs.hardware import pick_device
+from lfo.runs.loading import restore
 from lfo.runs.record import Member, check_same_run, describe
+from lfo.settings import configure
 from lfo.training.cuda_graphs import ReplayedSteps, eager_step
 from lfo.training.divergence import Divergence
 from lfo.training.interrupts import interruptible
@@ -32,7 +33,7 @@ from lfo.training.progress import Progress
 from lfo.training.seeding import seeded
 from lfo.training.sources import Table
 
-__all__ = ["BLOCK", "build", "checkpoint", "fit", "run_steps", "train"]
+__all__ = ["BLOCK", "build", "fit", "run_steps", "train"]
 
 BLOCK = 256
 """Steps whose minibatches are drawn at once."""
@@ -50,19 +51,23 @@ def run_steps(
     *,
     divergence: Divergence,
     history: Tensor | None = None,
-    on_log: Callable[[int, dict[str, list[float]], list[int]], None] = lambda step, metrics, stopped: None,
+    on_log: Callable[[int, dict[str, list[float]]], object] = lambda step, metrics: None,
+    on_stopped: Callable[[list[int]], object] = lambda members: None,
     on_step: Callable[[], object] = lambda: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Tensor:
     """Update until ``agent.updates`` is ``steps``, or until ``should_stop`` says so.
 
+    Divergence is looked for whenever a row of metrics is complete, and before this returns.
+
     Args:
         agent: the members.
         table: their data.
         steps: gradient steps in all, those already done included.
-        divergence: the watch; consulted whenever a row of metrics is complete.
+        divergence: the watch.
         history: the metrics of an incomplete row, as returned by a call that was stopped.
-        on_log: called with the step, each metric's mean over the row [M] and the members newly stopped.
+        on_log: called with the step and each metric's mean over the row [M].
+        on_stopped: called with the members newly stopped.
         on_step: called after each step, for a progress bar.
         should_stop: asked before each step.
 
@@ -74,7 +79,16 @@ def run_steps(
     """
     _keep_freed_memory()
     step = ReplayedSteps(agent, table) if table.rows.is_cuda else eager_step(agent, table)
-    rows = [] if history is None else list(history)
+    rows, names = [] if history is None else list(history), list[str]()
+
+    def check() -> Tensor:
+        recent = torch.stack(rows)
+        stopped = divergence.check(names, recent, agent.updates - len(rows))
+        if stopped:
+            on_stopped(stopped)
+            divergence.require_members()
+        return recent
+
     while agent.updates < steps and not should_stop():
         block, offset = divmod(agent.updates, BLOCK)
         generators = [seeded(seed, 0, block) for seed in agent.seeds]
@@ -84,15 +98,13 @@ def run_steps(
             rows.append(values)
             on_step()
             if agent.updates % LOG_EVERY == 0 or agent.updates == steps:
-                recent = torch.stack(rows)
-                stopped = divergence.check(names, recent, agent.updates - len(rows))
-                means = dict(zip(names, recent.mean(dim=0).tolist(), strict=True))
+                means = check().mean(dim=0).tolist()
                 rows = []
-                on_log(agent.updates, means, stopped)
-                if len(divergence.stopped) == len(agent.seeds):
-                    raise LfoError(f"every member has diverged: {_listed(agent, divergence.stopped)}")
+                on_log(agent.updates, dict(zip(names, means, strict=True)))
             if should_stop():
                 break
+    if rows and names:
+        return check()
     return torch.stack(rows) if rows else torch.empty(0)
 
 
@@ -108,18 +120,14 @@ def _keep_freed_memory() -> None:
         mallopt(_M_TRIM_THRESHOLD, 256 << 20)
 
 
-def _listed(agent: Agent, stopped: Mapping[int, str]) -> str:
-    return "; ".join(f"seed {agent.seeds[m]}: {why}" for m, why in sorted(stopped.items()))
-
-
 def build(
-    algo: str,
+    algorithm: type[Any],
     config: Config,
     datasets: Sequence[Transitions],
     members: Sequence[Member],
     device: torch.device | str,
 ) -> tuple[Agent, Table]:
-    """An untrained agent and its data on the device.
+    """An untrained agent and its data, both on the device.
 
     Raises:
         LfoError: the data sets' states differ in length, or in every dimension nothing ever changes.
@@ -127,26 +135,25 @@ def build(
     sizes = sorted({data.state_dim for data in datasets})
     if len(sizes) > 1:
         raise LfoError(
-            f"data sets of one run: expected states of one length, found {sizes}; train them apart"
+            f"data sets of one run: expected states of one length, found {sizes}; train them in separate runs"
         )
     if any(bool((data.states == data.next_states).all()) for data in datasets):
         raise LfoError(
-            "data set: expected states that change, found s' = s in every row; nothing can be learned"
+            "data set: expected states that change, found s' = s in every row; there is nothing to learn from"
         )
     which = [member.dataset for member in members]
     units = Units.of(datasets, which, standardise=config.standardise)
-    table = Table(datasets, which, units, stop_at_timeouts=getattr(config, "stop_at_timeouts", False))
-    ranges = torch.tensor([[float(data.rewards.min()), float(data.rewards.max())] for data in datasets])
-    algorithm: Any = registry.spec(algo).cls
-    agent: Agent = algorithm(config, units, ranges[which], [member.seed for member in members], device)
+    table = Table(datasets, which, units)
+    agent: Agent = algorithm(config, units.to(device), [member.seed for member in members])
+    agent.prepare(table)
     return agent, table.to(device)
 
 
 def train(
     datasets: Sequence[Transitions],
     *,
-    algo: str = "d3g",
-    config: Config | None = None,
+    algorithm: type[Any],
+    config: Config,
     members: Sequence[Member],
     steps: int,
     device: str = "auto",
@@ -159,13 +166,13 @@ def train(
 
     Args:
         datasets: what to learn from.
-        algo: a registered name, see :mod:`lfo.algorithms.registry`.
-        config: its settings; the defaults if None.
+        algorithm: a class such as :class:`~lfo.algorithms.d3g.D3G`.
+        config: its settings.
         members: seeds and data sets.
         steps: gradient steps in all.
         device: ``auto``, ``cpu`` or ``cuda``.
         out: the run folder, made by the caller (or, with ``resume``, holding a run); None keeps nothing.
-        resume: go on from the checkpoint in ``out``.
+        resume: continue from the checkpoint in ``out``.
         command: the command line, for the record.
         progress: told of every step and every row of metrics.
 
@@ -176,41 +183,41 @@ def train(
         LfoError: every member diverged, or the folder holds another run than the one to resume.
         KeyboardInterrupt: after Ctrl-C, the checkpoint written.
     """
-    config = config or registry.spec(algo).config()
     where = pick_device(device)
+    agent, table = build(algorithm, config, datasets, members, where)
     if where.type == "cuda":
-        torch.set_float32_matmul_precision("high" if getattr(config, "tf32", False) else "highest")
-    agent, table = build(algo, config, datasets, members, where)
-    info = describe(algo, config, datasets, members, steps, command, where)
-    state: dict[str, Any] = {}
+        torch.set_float32_matmul_precision("high" if agent.precision == "tf32" else "highest")
+    info = describe(agent, datasets, members, steps, command)
+    history = None
     if out is not None and resume:
         check_same_run(out, info)
         if out.checkpoint_path.is_file():
-            state = _unfinished(out, where)
-            agent.load_state_dict(state["agent"])
+            history = _restore(agent, out)
         out.write_info({**out.info(), "steps": steps})
     elif out is not None:
         out.write_info(info)
     if agent.learns_offline:
-        _fit(agent, table, steps, out, state, progress or Progress())
+        _fit(agent, table, steps, out, history, progress or Progress())
     if out is not None:
-        out.save_checkpoint(checkpoint(agent))
+        out.save_agent(agent)
     return agent, table
 
 
-def _unfinished(out: RunFolder, device: torch.device) -> dict[str, Any]:
-    """The checkpoint of a run whose inverse stage has not begun."""
-    state = out.load_checkpoint(device)
+def _restore(agent: Agent, out: RunFolder) -> Tensor | None:
+    """Take the checkpoint of a run whose inverse stage has not begun; its incomplete row of metrics."""
+    state = out.load_checkpoint(agent.units.device)
     if "inverse" in state:
         raise LfoError(
             f"{out.path}: --resume: expected a run in training, found one whose inverse dynamics are learned "
-            f"already; go on with `d3g-lfo interact {out.path} --resume`, or train into another folder"
+            f"already; continue with `d3g-lfo interact {out.path} --resume`, or train into another folder"
         )
-    return state
+    restore(agent, state)
+    history: Tensor | None = state.get("history")
+    return history
 
 
 def fit(
-    algo: str,
+    algorithm: type[Any],
     data: Transitions,
     *,
     seeds: Iterable[int] = (0,),
@@ -219,31 +226,33 @@ def fit(
     progress: Progress | None = None,
     **settings: Any,
 ) -> Any:
-    """Train one member a seed on one data set, keeping nothing on disk. ``D3G.fit`` is this.
+    """Train one member for each seed on one data set, keeping nothing on disk. ``D3G.fit`` is this.
 
     Args:
-        algo: a registered name, see :mod:`lfo.algorithms.registry`.
+        algorithm: a class such as :class:`~lfo.algorithms.d3g.D3G`.
         data: from :func:`lfo.datasets.load`.
         seeds: one member each.
         steps: gradient steps.
         device: ``auto``, ``cpu`` or ``cuda``.
         progress: told of every step.
         **settings: fields of the algorithm's config, such as ``hidden=128``.
+
+    Raises:
+        LfoError: a setting that the algorithm does not have, or a wrong value; see :func:`train` for more.
     """
-    config = registry.spec(algo).config(**settings)
+    from lfo.algorithms import registry
+
+    config = configure(registry.spec(algorithm.name).config(), settings, where=f"{algorithm.__name__}.fit")
     members = [Member(seed) for seed in seeds]
-    agent, _ = train(
-        [data], algo=algo, config=config, members=members, steps=steps, device=device, progress=progress
-    )
-    return agent
-
-
-def checkpoint(
-    agent: Agent, history: Tensor | None = None, stopped: Mapping[int, str] | None = None, **more: Any
-) -> dict[str, Any]:
-    """What ``checkpoint.pt`` holds of an agent in training."""
-    kept = {} if history is None else {"history": history}
-    return {"agent": agent.state_dict(), "stopped": dict(stopped or {}), **kept, **more}
+    return train(
+        [data],
+        algorithm=algorithm,
+        config=config,
+        members=members,
+        steps=steps,
+        device=device,
+        progress=progress,
+    )[0]
 
 
 def _fit(
@@ -251,22 +260,21 @@ def _fit(
     table: Table,
     steps: int,
     out: RunFolder | None,
-    state: Mapping[str, Any],
+    history: Tensor | None,
     progress: Progress,
 ) -> None:
     """Run the steps that are missing, logging and keeping checkpoints."""
-    divergence = Divergence(agent, state.get("stopped"))
-    log = MetricsLog(agent, out, resumed_at=agent.updates)
-    history = state.get("history")
+    divergence = Divergence(agent)
+    log = MetricsLog(agent.seeds, out, resumed_at=agent.updates)
     progress.start("train", steps, agent.updates)
 
-    def on_log(step: int, metrics: dict[str, list[float]], stopped: list[int]) -> None:
+    def on_log(step: int, metrics: dict[str, list[float]]) -> None:
         log.row(step, metrics)
         progress.show({name: float(np.nanmean(values)) for name, values in metrics.items()})
-        for member in stopped:
-            progress.note(
-                f"seed {agent.seeds[member]} stopped: {divergence.stopped[member]}; its last good state is kept"
-            )
+
+    def on_stopped(members: list[int]) -> None:
+        for m in members:
+            progress.note(f"seed {agent.seeds[m]} stopped: {agent.stopped[m]}; its last good state is kept")
 
     with interruptible() as stop:
         while agent.updates < steps and not stop():
@@ -278,12 +286,13 @@ def _fit(
                 divergence=divergence,
                 history=history,
                 on_log=on_log,
+                on_stopped=on_stopped,
                 on_step=pause.step,
                 should_stop=pause,
             )
             if out is not None:
                 log.write()
-                out.save_checkpoint(checkpoint(agent, history, divergence.stopped))
+                out.save_agent(agent, history=history)
 
 
 class _Pause:

@@ -1,4 +1,4 @@
-"""``metrics.csv`` and TensorBoard."""
+"""``metrics.csv`` and, where TensorBoard is installed, its event files."""
 
 from __future__ import annotations
 
@@ -6,17 +6,22 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lfo.algorithms.registry import Agent
 from lfo.runs.folder import RunFolder
 
 __all__ = ["MetricsLog"]
 
 
 class MetricsLog:
-    """``metrics.csv``, a row a log step and member; and TensorBoard where that is installed."""
+    """A row for each member and log step.
 
-    def __init__(self, agent: Agent, out: RunFolder | None, *, resumed_at: int) -> None:
-        self.agent, self.out = agent, out
+    Args:
+        seeds: of the members.
+        out: the run folder; None keeps nothing.
+        resumed_at: rows after this step, left by a killed run, are dropped.
+    """
+
+    def __init__(self, seeds: Sequence[int], out: RunFolder | None, *, resumed_at: int) -> None:
+        self.seeds, self.out = tuple(seeds), out
         self.rows: list[Mapping[str, Any]] = []
         self.board: Any = None
         if out is None:
@@ -32,8 +37,8 @@ class MetricsLog:
             pass
 
     def row(self, step: int, metrics: Mapping[str, Sequence[float]]) -> None:
-        """Take one row of each member."""
-        for member, seed in enumerate(self.agent.seeds):
+        """Take one row of each member; ``metrics`` are [M] each."""
+        for member, seed in enumerate(self.seeds):
             values = {name: value[member] for name, value in metrics.items()}
             self.rows.append({"step": step, "member": member, "seed": seed, **values})
             if self.board is not None:

@@ -1,4 +1,7 @@
-"""Where minibatches come from: every transition of a run as a table on the device."""
+"""Where minibatches come from: an offline table, or a replay buffer of interactions. Both live on the device.
+
+A draw is a function of the generators that are passed in, so that an exact resume needs no state of its own.
+"""
 
 from __future__ import annotations
 
@@ -9,75 +12,154 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lfo.algorithms.registry import Agent
+from lfo.algorithms.protocol import Agent
 from lfo.datasets import Transitions
-from lfo.nn.batches import Batch
+from lfo.nn.batches import ActionBatch, Batch
 from lfo.nn.scaling import Units
 from lfo.runs.folder import RunFolder
 from lfo.runs.loading import load_data
 
-__all__ = ["Table", "load_demonstrations"]
+__all__ = ["ReplayBuffer", "Table", "load_demonstrations"]
 
 
-class Table(nn.Module):
-    """Every transition of a run on the device, a row each, so that a minibatch is one gather.
-
-    A row is [state | delta | reward | continue], all in the units of its data set. Data sets lie one after
-    the other; a member draws from its own only.
-    """
+class _Rows(nn.Module):
+    """Rows of numbers, and which of them each member may draw: ``count[m]`` rows from ``first[m]`` on."""
 
     rows: Tensor
-
-    def __init__(
-        self, datasets: Sequence[Transitions], members: Sequence[int], units: Units, *, stop_at_timeouts: bool
-    ) -> None:
-        super().__init__()
-        self.state_dim = datasets[0].state_dim
-        starts = np.cumsum([0, *(len(data) for data in datasets)])
-        self.first = [int(starts[index]) for index in members]
-        self.count = [len(datasets[index]) for index in members]
-        rows = torch.empty(int(starts[-1]), 2 * self.state_dim + 2)
-        for index, data in enumerate(datasets):
-            member = members.index(index)
-            part = rows[starts[index] : starts[index + 1]]
-            _fill(part, data, [getattr(units, name)[member] for name in Units.NAMES[:4]], stop_at_timeouts)
-        self.register_buffer("rows", rows, persistent=False)
+    first: list[int]
+    count: list[int]
 
     def draw(self, generators: Sequence[torch.Generator], steps: int, batch_size: int) -> Tensor:
-        """Row numbers [steps, M, B] drawn uniformly, each member from its own generator and data set."""
+        """Row numbers [steps, M, B] drawn uniformly, each member from its own generator and rows."""
         drawn = [
             torch.randint(first, first + count, (steps, batch_size), generator=generator)
             for first, count, generator in zip(self.first, self.count, generators, strict=True)
         ]
         return torch.stack(drawn, dim=1).to(self.rows.device)
 
-    def batch(self, index: Tensor, units: Units) -> Batch:
-        """The minibatch of the rows ``index`` [M, B]."""
+    def _columns(self, index: Tensor, sizes: list[int]) -> tuple[Tensor, ...]:
+        """The rows ``index`` [M, B], split into columns of the given widths."""
         members, size = index.shape
         rows = self.rows.index_select(0, index.reshape(-1)).view(members, size, -1)
-        states, deltas, rewards, continues = torch.split(rows, [self.state_dim, self.state_dim, 1, 1], dim=-1)
-        return Batch(states, deltas, rewards, continues, units.after(states, deltas))
+        return torch.split(rows, sizes, dim=-1)
 
 
-def _fill(rows: Tensor, data: Transitions, scales: Sequence[Tensor], stop_at_timeouts: bool) -> None:
-    mean, std, delta_std, moving = scales
-    size = data.state_dim
-    states = torch.from_numpy(np.array(data.states))
-    stops = data.terminated | data.truncated if stop_at_timeouts else data.terminated
-    torch.sub(torch.from_numpy(np.array(data.next_states)), states, out=rows[:, size : 2 * size])
-    rows[:, size : 2 * size].div_(delta_std).mul_(moving)
-    torch.sub(states, mean, out=rows[:, :size])
-    rows[:, :size].div_(std)
-    rows[:, 2 * size] = torch.from_numpy(np.array(data.rewards))
-    rows[:, 2 * size + 1] = torch.from_numpy(~stops)
+class Table(_Rows):
+    """Every transition of a run, a row each, so that a minibatch is one gather.
+
+    A row is [state | delta | reward | terminated | truncated], in the units of its data set. Data sets lie one after
+    the other; a member draws from its own only.
+
+    Args:
+        datasets: the data sets of the run.
+        members: for each member the index of its data set.
+        units: the scales of each member.
+    """
+
+    def __init__(self, datasets: Sequence[Transitions], members: Sequence[int], units: Units) -> None:
+        super().__init__()
+        self.state_dim = datasets[0].state_dim
+        starts = np.cumsum([0, *(len(data) for data in datasets)])
+        self.first = [int(starts[index]) for index in members]
+        self.count = [len(datasets[index]) for index in members]
+        ranges = [[float(data.rewards.min()), float(data.rewards.max())] for data in datasets]
+        self.reward_range = torch.tensor(ranges)[list(members)]
+        """[M, 2] the least and the greatest reward of each member's data."""
+        rows = torch.empty(int(starts[-1]), 2 * self.state_dim + 3)
+        for index, data in enumerate(datasets):
+            _fill(rows[starts[index] : starts[index + 1]], data, units.member(members.index(index)))
+        self.register_buffer("rows", rows, persistent=False)
+
+    def batch(self, index: Tensor, units: Units) -> Batch:
+        """The minibatch of the rows ``index`` [M, B]."""
+        sizes = [self.state_dim, self.state_dim, 1, 1, 1]
+        states, deltas, rewards, terminated, truncated = self._columns(index, sizes)
+        return Batch(states, deltas, rewards, terminated, truncated, units.after(states, deltas))
+
+
+class ReplayBuffer(_Rows):
+    """The latest ``capacity`` interactions of each member, preallocated.
+
+    A row is [state | delta | reward | terminated | truncated | action]; states and deltas are in the member's units.
+    Every member has the same number of rows, and draws from its own only.
+
+    Args:
+        units: the scales of each of the M members.
+        action_dim: numbers in an action, A.
+        capacity: rows of each member.
+    """
+
+    def __init__(self, units: Units, action_dim: int, capacity: int) -> None:
+        super().__init__()
+        members, self.state_dim, self.action_dim, self.capacity = (
+            len(units.mean),
+            units.state_dim,
+            action_dim,
+            capacity,
+        )
+        self._units = (units,)  # a tuple: they belong to the agent, which saves them
+        self.first, self.count = [m * capacity for m in range(members)], [0] * members
+        self.seen = 0
+        """Rows ever appended to each member."""
+        width = 2 * self.state_dim + 3 + action_dim
+        self.register_buffer(
+            "rows", torch.zeros(members * capacity, width, device=units.device), persistent=False
+        )
+
+    def __len__(self) -> int:
+        """Rows of each member."""
+        return self.count[0]
+
+    def append(
+        self,
+        states: Tensor,
+        next_states: Tensor,
+        rewards: Tensor,
+        terminated: Tensor,
+        truncated: Tensor,
+        actions: Tensor,
+    ) -> None:
+        """Add n rows to each member; the oldest make room.
+
+        Args:
+            states, next_states: [M, n, S] raw.
+            rewards, terminated, truncated: [M, n].
+            actions: [M, n, A].
+        """
+        units, count = self._units[0], states.shape[1]
+        if count > self.capacity:
+            raise ValueError(f"expected at most {self.capacity} rows at once, found {count}")
+        parts = [units.states(states), units.deltas(states, next_states)]
+        parts += [column[..., None].to(states.dtype) for column in (rewards, terminated, truncated)]
+        place = (self.seen + torch.arange(count, device=self.rows.device)) % self.capacity
+        self.rows.view(len(self.first), self.capacity, -1)[:, place] = torch.cat([*parts, actions], dim=-1)
+        self.seen += count
+        self.count = [min(self.seen, self.capacity)] * len(self.count)
+
+    def batch(self, index: Tensor, units: Units) -> ActionBatch:
+        """The minibatch of the rows ``index`` [M, B]."""
+        sizes = [self.state_dim, self.state_dim, 1, 1, 1, self.action_dim]
+        states, deltas, rewards, terminated, truncated, actions = self._columns(index, sizes)
+        after = units.after(states, deltas)
+        return ActionBatch(states, deltas, rewards, terminated, truncated, after, actions)
 
 
 def load_demonstrations(out: RunFolder, agent: Agent) -> Table:
-    """A run's data as :func:`~lfo.acting.rounds.learn_inverse` takes it, for an algorithm that imitates (BCO).
+    """A run's data, for an algorithm that learns from it in each round.
 
     Raises:
-        LfoError: as :func:`load_data`.
+        LfoError: see :func:`~lfo.runs.loading.load_data`.
     """
     which = [int(member["dataset"]) for member in out.info()["members"]]
-    table = Table(load_data(out), which, deepcopy(agent.units).cpu(), stop_at_timeouts=False)
-    return table.to(agent.units.mean.device)
+    return Table(load_data(out), which, deepcopy(agent.units).cpu()).to(agent.units.device)
+
+
+def _fill(rows: Tensor, data: Transitions, units: Units) -> None:
+    """Write the transitions of one data set into its part of the table."""
+    size = data.state_dim
+    states, next_states = (torch.from_numpy(np.array(a))[None] for a in (data.states, data.next_states))
+    units.deltas(states, next_states, out=rows[None, :, size : 2 * size])
+    units.states(states, out=rows[None, :, :size])
+    rows[:, 2 * size] = torch.from_numpy(np.array(data.rewards))
+    rows[:, 2 * size + 1] = torch.from_numpy(np.array(data.terminated))
+    rows[:, 2 * size + 2] = torch.from_numpy(np.array(data.truncated))

@@ -28,7 +28,7 @@ def test_leaves_data_runs_and_a_report(tmp_path: Path) -> None:
     names = {path.name for path in out.iterdir()}
     assert names == {"data.h5", "d3g", "bco", "report.md", "report.csv", "report.png"}
     table = [line.split()[0] for line in done.out.splitlines() if line.startswith("  ")]
-    assert table == ["policy", "------", "D3G", "BCO", "π_o"]
+    assert [word for word in table if set(word) != {"-"}] == ["policy", "D3G", "BCO", "π_o"]
     assert str(out) in done.out.splitlines()[-1]
     for name in ("d3g", "bco"):
         assert [member["seed"] for member in RunFolder(out / name).info()["members"]] == [3, 4]

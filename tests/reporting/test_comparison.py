@@ -87,7 +87,7 @@ def test_the_best_is_said_to_be_optimistic(tmp_path: Path) -> None:
     for text in (report.table(comparisons), report.to_markdown(comparisons)):
         head = next(line for line in text.splitlines() if "final" in line)
         assert head.index("final") < head.index("best of rounds")
-        assert "a maximum over rounds and therefore optimistic" in text
+        assert "a maximum over rounds and therefore optimistic" in " ".join(text.split())
 
 
 def test_behaviour_counts_every_data_set_once(tmp_path: Path) -> None:
@@ -98,9 +98,9 @@ def test_behaviour_counts_every_data_set_once(tmp_path: Path) -> None:
         made(tmp_path / "b", {0: [[1]]}, algo="bco"),
     ]
     (one,) = report.compare(runs)
-    assert one.behaviour.episodes == 40
-    assert one.behaviour.mean == 7
-    assert one.behaviour.std == pytest.approx(3.25**0.5)
+    assert one.pi_o.episodes == 40
+    assert one.pi_o.mean == 7
+    assert one.pi_o.std == pytest.approx(3.25**0.5)
 
 
 def test_the_same_settings_are_pooled_over_seeds(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_csv_and_markdown_hold_the_table(tmp_path: Path) -> None:
     runs = [made(tmp_path / "a", {0: [[1], [2]]}), made(tmp_path / "b", {0: [[0], [0]]}, algo="bco")]
     comparisons = report.compare(runs)
     rows = list(csv.DictReader(io.StringIO(report.to_csv(comparisons))))
-    assert [row["policy"] for row in rows] == ["D3G", "BCO", "behaviour"]
+    assert [row["policy"] for row in rows] == ["D3G", "BCO", "pi_o"]
     assert [float(row["final_mean"]) for row in rows] == [2, 0, 4]
     assert [row["interactions"] for row in rows] == ["200", "200", ""]
     assert "| D3G | 1 | 200 | 2.00 ± 0.00 | 2.00 ± 0.00 |" in report.to_markdown(comparisons).splitlines()
@@ -183,6 +183,71 @@ def test_the_plot_is_a_png(tmp_path: Path, number: int) -> None:
     data = [{**DATA, "random_frac": n / 8, "sha256": str(n)} for n in range(number)]
     path = report.plot(report.compare([made(tmp_path / "a", {0: [[1], [2]]}, data=data)]), tmp_path / "p.png")
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_stopped_members_are_named_and_not_counted(tmp_path: Path) -> None:
+    reason = "critic_loss not finite at step 1234"
+    runs = [
+        made(tmp_path / "a", {0: [[1], [2]], 3: [[900], [900]], 5: [[3], [4]]}, stopped={"1": reason}),
+        made(tmp_path / "b", {3: [[1], [1]]}, algo="bco", stopped={"0": reason}),
+    ]
+    comparisons = report.compare(runs)
+    curve, lost = comparisons[0].curves
+    assert (curve.seeds, curve.final.tolist(), curve.stopped) == ((0, 5), [2, 4], ((3, reason),))
+    assert len(lost) == 0
+    told = f"D3G: seed 3 stopped ({reason}): not counted."
+    for text in (report.table(comparisons), report.to_markdown(comparisons)):
+        assert told in " ".join(text.split())
+        assert "900" not in text
+    first, second = report.to_json(comparisons)["comparisons"][0]["policies"]
+    assert first["stopped"] == [{"seed": 3, "reason": reason}]
+    assert [member["seed"] for member in first["members"]] == [0, 5]
+    assert (first["final_mean"], second["final_mean"], second["members"]) == (3, None, [])
+    rows = list(csv.DictReader(io.StringIO(report.to_csv(comparisons))))
+    assert [(row["seeds"], row["stopped"], row["final_mean"]) for row in rows[:2]] == [
+        ("2", "1", "3.0"),
+        ("0", "1", ""),
+    ]
+    report.plot(comparisons, tmp_path / "p.png")
+
+
+def test_the_table_fits_80_columns_and_has_one_minus_sign(tmp_path: Path) -> None:
+    comparisons = report.compare([made(tmp_path / "[a]", {s: [[-1234.5], [-2]] for s in range(10)})])
+    text = report.table(comparisons)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "-2.00 ± 0.00" in text
+    assert "−" not in text
+    assert "−2.00 ± 0.00" in report.to_markdown(comparisons)
+    again = [
+        made(tmp_path / name, {0: [[1]]}, steps=number) for number, name in enumerate(("[red]x", "[b]y"))
+    ]
+    assert "D3G ([red]x)" in report.table(report.compare(again))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 7])
+def test_there_is_no_empty_panel(count: int) -> None:
+    from matplotlib.figure import Figure
+
+    from lfo.reporting.figures import panels
+
+    figure = Figure()
+    axes = panels(figure, count, 4, 3)
+    assert len(axes) == len(figure.axes) == count
+    last = [ax.get_position() for ax in axes if ax.get_position().y0 == axes[-1].get_position().y0]
+    assert (last[0].x0 + last[-1].x1) / 2 == pytest.approx((axes[0].get_position().x0 + 0.9) / 2, abs=0.02)
+
+
+def test_of_equal_curves_both_are_seen(tmp_path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    scores = {0: [[5], [5]]}
+    runs = [made(tmp_path / "a", scores), made(tmp_path / "b", scores, algo="bco")]
+    ax = Figure().subplots()
+    report._panel(ax, report.compare(runs)[0])
+    below, above = (line for line in ax.lines if line.get_marker() in ("o", "s"))
+    assert below.get_label() == "D3G (1 seed)"
+    assert below.get_linewidth() > 1.5 * above.get_linewidth()
+    assert below.get_markersize() > 1.25 * above.get_markersize()
 
 
 def test_damaged_evaluations(tmp_path: Path) -> None:
@@ -215,7 +280,7 @@ def test_compare_prints_json(interacted: Path, bco: Path) -> None:
     last = np.mean([float(row["return"]) for row in rows if row["round"] == "2"])
     assert one["policies"][0]["final_mean"] == pytest.approx(last)
     assert [policy["algo"] for policy in one["policies"]] == ["d3g", "bco"]
-    assert one["behaviour"]["return_mean"] == RunFolder(bco).info()["datasets"][0]["return_mean"]
+    assert one["pi_o"]["return_mean"] == RunFolder(bco).info()["datasets"][0]["return_mean"]
 
 
 def test_compare_refuses(trained: Path, interacted: Path, tmp_path: Path) -> None:

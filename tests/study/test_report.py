@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 from collections.abc import Sequence
 from html.parser import HTMLParser
@@ -155,14 +156,14 @@ def test_the_tables_by_hand(reported: Path) -> None:
     # 70000, its root 264.6, twice that 529 > 500, so within noise of 1000. bco: 32 ± 2; s² = 8, /2 = 4, and the
     # paper's 4.7² / 10 = 2.2: two errors 5. pi_o: 5 ± 1; s² = 2, /2 = 1: two errors 2, and 3.6 off.
     assert main["100%"] == [
-        *["5.00 ± 1.00", "8.6 ± 0.3", "▼ lower"],
         *["32.00 ± 2.00", "31.0 ± 4.7", "≈"],
         *["500.0 ± 374.2", "1000 ± 0", "≈"],
+        *["5.00 ± 1.00", "8.6 ± 0.3", "▼ lower"],
     ]
     assert main["50%"] == [
-        *["missing", "18.0 ± 2.4", ""],
         *["missing", "12.1 ± 8.3", ""],
         *["missing", "900.2 ± 299.2", ""],
+        *["missing", "18.0 ± 2.4", ""],
     ]
     heads = ["random", "seeds", "final score", "IQM of final [95% interval]", "best of rounds (optimistic)"]
     heads += ["success (≥ 950)", "interactions", "gradient steps", "hours"]
@@ -197,10 +198,10 @@ def test_the_page_stands_alone(reported: Path) -> None:
 def test_markdown_shows_the_same(reported: Path) -> None:
     text = (reported / "report.md").read_text(encoding="utf-8")
     assert (
-        "| 100% | 5.00 ± 1.00 | 8.6 ± 0.3 | ▼ lower | 32.00 ± 2.00 | 31.0 ± 4.7 | ≈ | 500.0 ± 374.2 | 1000 ± 0 | ≈ |"
+        "| 100% | 32.00 ± 2.00 | 31.0 ± 4.7 | ≈ | 500.0 ± 374.2 | 1000 ± 0 | ≈ | 5.00 ± 1.00 | 8.6 ± 0.3 | ▼ lower |"
         in text.splitlines()
     )
-    assert "| random | π_o ours | π_o paper |" in text
+    assert "| random | BCO ours | BCO paper |" in text
     for name in (f"curves-{ENV}.png", f"seeds-{ENV}.png"):
         assert f"](figures/{name})" in text
         assert (reported / "figures" / name).read_bytes().startswith(b"\x89PNG")
@@ -255,8 +256,8 @@ def test_under_the_papers_protocol_the_best_round_counts(study: Path) -> None:
     write_report(study)
     parsed = Parsed((study / "report.html").read_text(encoding="utf-8"))
     main = table(parsed, ["random", *["ours", "paper", "ours is"] * 3])
-    assert main["100%"][6:8] == ["833.3 ± 124.7", "1000 ± 0"]
-    assert main["100%"][:2] == ["5.00 ± 1.00", "8.6 ± 0.3"]  # π_o has no rounds
+    assert main["100%"][3:5] == ["833.3 ± 124.7", "1000 ± 0"]
+    assert main["100%"][6:8] == ["5.00 ± 1.00", "8.6 ± 0.3"]  # π_o has no rounds
     assert "best of rounds; of π" in parsed.text
 
 
@@ -287,7 +288,7 @@ def test_a_damaged_cell_hides_no_other(study: Path) -> None:
     (study / "cells" / f"{ENV}-100-bco" / "scores.csv").write_text("member,return\n0,much\n")
     write_report(study)
     text = (study / "report.md").read_text(encoding="utf-8")
-    assert f"**{ENV}, 100% random, D3G** cannot be read whole: " in text
+    assert f"**{ENV}, 100% random, D3G** cannot be read completely: " in text
     assert "500.0 ± 374.2" in text
     assert "return: expected a column of numbers" in text
 
@@ -333,6 +334,91 @@ def test_what_is_refused(study: Path, tmp_path: Path) -> None:
     (study / "study.toml").write_text('envs = "Reacher-v5"\nrandom_frac = [1]\nalgos = ["bco"]\n')
     with pytest.raises(LfoError, match=r"study\.toml: envs: expected a list of .*, found 'Reacher-v5'"):
         write_report(study)
+
+
+def test_results_come_first_and_settings_last(reported: Path) -> None:
+    parsed = Parsed((reported / "report.html").read_text(encoding="utf-8"))
+    places = [
+        parsed.text.index(words) for words in ("1000 ± 0", "What is missing", "Every seed", "grad_steps")
+    ]
+    assert places == sorted(places)
+
+
+def test_no_picture_is_wider_than_the_screen(reported: Path) -> None:
+    style = (reported / "report.html").read_text(encoding="utf-8").partition("</style>")[0]
+    assert not [rule for rule in style.splitlines() if "img" in rule and "min-width" in rule]
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_stopped_seeds_are_named_and_not_counted(study: Path) -> None:
+    run = RunFolder(study / "cells" / f"{ENV}-100-d3g")
+    run.write_info({**run.info(), "stopped": {"1": "critic_loss not finite at step 1234"}})
+    write_report(study)
+    text = (study / "report.md").read_text(encoding="utf-8")
+    told = f"**{ENV}, 100% random, D3G:** seed 1 stopped (critic_loss not finite at step 1234): not counted"
+    assert text.count(told) == 1
+    cell = read_results(study).of(Cell(ENV, 1.0, "d3g"))
+    assert (cell.scores.seeds, cell.scores.final.tolist()) == (("0", "2"), [100, 1000])
+    assert cell.rounds.shape == (1, 2)
+    assert cell.strata.tolist() == [0]
+    assert cell.success == 0.5  # of member 0 alone
+    assert "D3G** has no score of seed" not in text
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_cell_whose_seeds_all_stopped(study: Path) -> None:
+    run = RunFolder(study / "cells" / f"{ENV}-100-d3g")
+    run.write_info({**run.info(), "stopped": {"0": "a", "1": "b"}})
+    write_report(study)
+    found = read_results(study).of(Cell(ENV, 1.0, "d3g"))
+    assert (found.rounds.size, found.success, len(found.scores)) == (0, None, 1)
+
+
+@pytest.mark.parametrize(
+    ("env", "expected"), [(ENV, 950.0), ("Reacher-v5", -3.75), ("Nothing-v0", None), ("no.module:X-v0", None)]
+)
+def test_success_is_the_environments_own_threshold(env: str, expected: float | None) -> None:
+    assert study_report.threshold(env) == expected
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_one_minus_sign_on_the_page(tmp_path: Path) -> None:
+    (tmp_path / "study.toml").write_text(FIELDS.replace(ENV, "Reacher-v5"))
+    rows = RESULTS.replace(ENV, "Reacher-v5").replace(",final,", ",final,-")
+    (tmp_path / "results.csv").write_text(rows.replace("-nan", "nan"))
+    (tmp_path / "experts.csv").write_text("env,episodes,return_mean,return_std\nReacher-v5,100,-4.125,1.5\n")
+    write_report(tmp_path)
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    for words in ("−5.00 ± 1.00", "−40.6", "success (≥ −3.75)", "−3.75 in Reacher-v5", "| −4.12 |"):
+        assert words in text
+    assert not re.findall(r"(?<![\w.])-\d[^\s]*", text)
+
+
+def test_of_equal_curves_and_published_lines_both_are_seen() -> None:
+    from matplotlib.figure import Figure
+
+    from lfo.study import figures
+
+    lines = tuple(
+        figures.Line(
+            algo,
+            np.array([10.0, 20.0]),
+            np.full((2, 2), 1000.0),
+            np.array([0, 1]),
+            np.full(2, 1000.0),
+            Published(1000.0, 0.0),
+        )
+        for algo in ("d3g", "bco")
+    )
+    ax = Figure().subplots()
+    figures._curves_panel(ax, Panel(0.5, lines, -4.125), (21.0, 0.0, 1100.0))
+    below, above = (line for line in ax.lines if line.get_marker() in ("o", "s"))
+    assert below.get_linewidth() > 1.5 * above.get_linewidth()
+    styles = [figures._paper(algo, place, 2)["linestyle"] for place, algo in enumerate(("d3g", "bco"))]
+    (first, (on, off)), (second, same) = styles
+    assert (on, off) == same
+    assert on <= first - second <= off  # one line's dashes fall into the other's gaps
+    assert "returns −4.12" in ax.get_title()
 
 
 # --- the page itself -------------------------------------------------------------------------------------------

@@ -1,0 +1,98 @@
+"""What an algorithm promises the rest of the toolkit; ``tests/algorithms/test_contract.py`` checks it of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch import Tensor
+
+from lfo.algorithms.inverse import Inverse
+from lfo.nn.batches import Batch
+from lfo.nn.scaling import Units
+
+__all__ = ["Agent", "Config", "Source"]
+
+
+class Config(Protocol):
+    """Settings of an algorithm: a frozen dataclass with at least these fields, and ``paper()``."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def hidden(self) -> int:
+        """Units in each hidden layer."""
+
+    @property
+    def batch_size(self) -> int:
+        """Transitions a step and member."""
+
+    @property
+    def standardise(self) -> bool:
+        """Whether networks see standardised states."""
+
+
+class Source(Protocol):
+    """The data that an agent is prepared with."""
+
+    reward_range: Tensor
+    """[M, 2] the least and the greatest reward of each member's data."""
+
+
+class Agent(Protocol):
+    """M members of an algorithm, stacked. Subclass :class:`lfo.algorithms.learner.Learner` to get most of it.
+
+    The constructor takes ``(config, units, seeds, device)``.
+    """
+
+    name: ClassVar[str]
+    """What ``--algo`` takes."""
+    learns_offline: ClassVar[bool]
+    """Whether ``train`` calls ``update``; else each round of the inverse stage does."""
+    config: Any
+    units: Units
+    """The scales of each member's data."""
+    seeds: tuple[int, ...]
+    """[M]"""
+    updates: int
+    """Gradient steps so far; ``update`` counts them."""
+    stopped: dict[int, str]
+    """Members that have diverged, and why. They keep their last good state and count in no mean."""
+    inverse: Inverse | None
+    """The inverse dynamics it acts with, once there is one."""
+
+    @property
+    def period(self) -> int:
+        """Steps after which ``update`` repeats what it does; 1 where every step is alike."""
+
+    @property
+    def precision(self) -> str:
+        """``fp32``, ``tf32`` or ``bf16``."""
+
+    def prepare(self, source: Source) -> None:
+        """Take what it needs to know of its data; called once, before the first step."""
+
+    def update(self, batch: Batch) -> dict[str, Tensor]:
+        """One gradient step of every member; metrics are [M], on the device, the same names every time."""
+
+    def attach(self, inverse: Inverse) -> None:
+        """Take an inverse dynamics to act with, in the place of any other."""
+
+    def act(self, states: Tensor) -> Tensor:
+        """Raw states [M, B, S] to actions [M, B, A] in the environment's units."""
+
+    def member(self, m: int) -> Any:
+        """Member ``m`` alone, as a stack of one that acts."""
+
+    def optimisers(self) -> list[torch.optim.Optimizer]:
+        """Every optimiser whose state an exact resume needs."""
+
+    def parameters(self) -> Iterator[torch.nn.Parameter]:
+        """Every parameter; the first axis of each is the members'."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything an exact resume needs."""
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> Any:
+        """Take back what :meth:`state_dict` gave."""

@@ -1,0 +1,42 @@
+"""Reading what earlier versions wrote: each function takes one step, from the format it names to the next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from lfo.envs.spaces import ActionSpace
+
+__all__ = ["upgrade_checkpoint", "upgrade_config"]
+
+
+def upgrade_config(config: dict[str, Any]) -> dict[str, Any]:
+    """Settings as ``run.json`` had them: two flags are now one ``precision``."""
+    if "bf16" not in config:
+        return config
+    flags = {"bf16": config["bf16"], "tf32": config["tf32"]}
+    precision = next((name for name, on in flags.items() if on), "fp32")
+    return {**{name: value for name, value in config.items() if name not in flags}, "precision": precision}
+
+
+def upgrade_checkpoint(state: dict[str, Any]) -> dict[str, Any]:
+    """A checkpoint of format 1 as one of format 2.
+
+    The metrics of τ are [M, 2] instead of [2, M]; the bounds of the actions belong to the head of I, and are told apart
+    from it under ``inverse.space``.
+    """
+    agent = dict(state["agent"])
+    if "predictor_metrics" in agent:
+        agent["predictor_metrics"] = agent["predictor_metrics"].T.contiguous()
+    for part in ("mid", "reach"):
+        if f"inverse.action_{part}" in agent:
+            agent[f"inverse.head.{part}"] = agent.pop(f"inverse.action_{part}")
+    upgraded = {**state, "format": 2, "agent": agent}
+    if "inverse.head.mid" in agent:
+        mid, reach = (agent[f"inverse.head.{part}"].cpu() for part in ("mid", "reach"))
+        bounds = (torch.sub(mid, reach).numpy(), torch.add(mid, reach).numpy())
+        space = ActionSpace(*(np.asarray(bound, np.float32) for bound in bounds))
+        upgraded["inverse"] = {**state["inverse"], "space": space.to_record()}
+    return upgraded
