@@ -69,7 +69,9 @@ def _tables(ctx: click.Context, param: click.Parameter, values: tuple[str, ...])
     help="Which score counts: the last (final), or the best of all rounds at the published sizes (paper).  "
     "[default: final]",
 )
-@click.option("--envs", callback=_words, metavar="LIST", help="Environments, such as Reacher-v5,Hopper-v5.")
+@click.option(
+    "--envs", callback=_words, metavar="LIST", help="Environments, such as Reacher-v5,InvertedPendulum-v5."
+)
 @click.option(
     "--random-frac",
     callback=_fractions,
@@ -80,15 +82,22 @@ def _tables(ctx: click.Context, param: click.Parameter, values: tuple[str, ...])
     "--algos", callback=_words, metavar="LIST", help="Algorithms, such as bco,d3g.  [default: bco,d3g]"
 )
 @option("seeds", shown="0-9")
-@click.option("--transitions", type=COUNT, help="Rows of each data set.  [default: 200000; paper: 1000000]")
-@click.option("--datasets", type=COUNT, help="Data sets that share the seeds.  [default: 3; paper: 1]")
+@click.option(
+    "--transitions", type=COUNT, metavar="N", help="Rows of each data set.  [default: 200000; paper: 1000000]"
+)
+@click.option(
+    "--datasets", type=COUNT, metavar="N", help="Data sets that share the seeds.  [default: 3; paper: 1]"
+)
 @option("steps", shown="50000; paper: 1000000")
 @option("rounds", shown="10; paper: 100")
 @option("interactions", shown=1000)
 @option("grad-steps", shown="2000; paper: 10000")
 @option("episodes", flag="--episodes-per-round", shown=10)
 @click.option(
-    "--final-episodes", type=COUNT, help="Episodes per member in the final evaluation.  [default: 100]"
+    "--final-episodes",
+    type=COUNT,
+    metavar="N",
+    help="Episodes per member in the final evaluation.  [default: 100]",
 )
 @option("hidden", shown=256)
 @option("precision", shown="fp32")

@@ -201,7 +201,7 @@ def test_data_sets_are_independent(finished: Path) -> None:
 def test_again_does_nothing(finished: Path, toml: Path) -> None:
     kept = [path for path in finished.rglob("*") if path.suffix in (".h5", ".pt", ".npz")]
     before = [path.stat().st_mtime_ns for path in kept]
-    assert len(kept) == 7
+    assert len(kept) == 9
     for words in ((toml, "-o", finished), (finished,)):
         done = d3g("study", *words)
         assert (done.code, done.err) == (0, "2 of 2 cells done\n")
@@ -367,10 +367,10 @@ def test_one_start_at_a_time(finished: Path, monkeypatch: pytest.MonkeyPatch) ->
         (("table1", "-o", "D", "--set", "inverse.rounds=5"), "options: inverse.rounds: expected the study's"),
         (("D", "--status"), "D/study.toml: study: expected a TOML file, found No such file or directory"),
         (("D", "--report"), "D/study.toml: study: expected a TOML file, found No such file or directory"),
-        (("table1", "-o", "file"), "/file: expected a folder for the study, found a file"),
+        (("table1", "-o", "file"), "/file: cannot write to this folder (File exists); choose another"),
         (
             ("table1", "-o", "full"),
-            "/full: expected an empty folder or a study (study.toml), found thesis.tex",
+            "/full: expected an empty folder or one with study.toml, found other files; choose another",
         ),
     ],
 )
@@ -449,7 +449,9 @@ def test_a_study_of_an_older_version_is_resumed(tmp_path: Path) -> None:
     assert (out / cell.path / "interactions.h5").read_bytes() == before  # nothing was done again
     assert d3g("study", out).code == 0
     assert rows(out) == [row | {"stopped": ""} for row in old]
-    assert "expected {'batch_size': 16}, as the study was started" in error("study", out, "--set", "gamma=0.5")
+    assert "expected {'batch_size': 16}, as the study was started" in error(
+        "study", out, "--set", "gamma=0.5"
+    )
     assert load_study(out / "study.toml") == study
 
 

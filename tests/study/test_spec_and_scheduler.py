@@ -158,7 +158,9 @@ def test_settings_reach_the_configs() -> None:
         s.algorithm_config(study, "bco"),
         s.inverse_config(study),
     )
-    assert asdict(d3g).items() >= {"hidden": 32, "bf16": True, "gamma": 0.9, "standardise": True}.items()
+    assert (
+        asdict(d3g).items() >= {"hidden": 32, "precision": "bf16", "gamma": 0.9, "standardise": True}.items()
+    )
     assert (bco.hidden, inverse.hidden, inverse.noise, inverse.rounds) == (32, 32, 0.2, 3)
     published = s.algorithm_config(replace(study, paper=True), "d3g")
     assert asdict(published).items() >= {"standardise": False, "gamma": 0.9, "hidden": 32}.items()
@@ -295,12 +297,15 @@ def test_a_cells_rows_are_worked_out_from_its_files(tmp_path: Path) -> None:
     where = tmp_path / "cells" / cell.name
     where.mkdir(parents=True)
     (where / "run.json").write_text(
-        '{"algo": "d3g", "members": [], "stopped": {"2": "loss is nan at step 3"}}'
+        '{"algo": "d3g", "members": [0, 1, 2], "stopped": {"2": "loss is nan at step 3"}}'
     )
     final = [(0, 10.0), (0, 20.0), (1, 1.0), (1, 3.0), (2, -4.0), (2, -4.0)]
     write_csv(where / "scores.csv", [{"member": m, "return": r} for m, r in final])
     rounds = [(0, 1, 1.0), (0, 2, 2.0), (1, 1, 5.0), (1, 1, 7.0), (1, 2, 0.0), (1, 2, 1.0), (2, 1, -3.0)]
-    write_csv(where / "evaluations.csv", [{"member": m, "round": k, "return": r} for m, k, r in rounds])
+    write_csv(
+        where / "evaluations.csv",
+        [{"member": m, "round": k, "interactions": 30 * k, "return": r} for m, k, r in rounds],
+    )
     found = cell_results(tmp_path, study, cell)
     assert [(row["seed"], row["dataset"]) for row in found] == [(7, 0), (8, 1), (9, 0)]
     assert [row["score_final"] for row in found] == [15.0, 2.0, ""]  # a member that diverged has no score
