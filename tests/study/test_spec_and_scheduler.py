@@ -170,6 +170,21 @@ def test_settings_reach_the_configs() -> None:
         s.inverse_config(replace(SMALL, settings={"inverse": {"noise": "loud"}}))
 
 
+def test_the_precision_of_an_older_study_is_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "old.toml", "envs = ['Reacher-v5']\nrandom_frac = [1.0]\n[d3g]\nbf16 = true\n")
+    study = s.load_study(path)
+    assert study.settings == {"d3g": {"precision": "bf16"}}
+    assert s.algorithm_config(study, "d3g").precision == "bf16"
+    write(path, path.read_text().replace("true", "false"))
+    assert s.load_study(path).settings == {"d3g": {"precision": "fp32"}}
+
+
+def test_an_algorithm_without_a_precision_uses_fp32() -> None:
+    study = replace(SMALL, precision="bf16")
+    assert s.algorithm_config(study, "d3g").precision == "bf16"
+    assert not hasattr(s.algorithm_config(study, "bco"), "precision")
+
+
 def test_help_and_docs_tell_the_true_defaults() -> None:
     command = cli.get_command(click.Context(cli), "study")
     assert command is not None
