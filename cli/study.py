@@ -277,7 +277,7 @@ def _line(row: Row, width: int) -> Text:
     spent = duration(status.seconds) if status.seconds else ""
     left = status.error or ""
     if status.state == "collecting":
-        left = "{} of {} data sets".format(*row.data)
+        left = "data {} of {}".format(*row.data)
     elif not left and row.seconds_left and status.state not in ("done", "failed"):
         left = f"{duration(row.seconds_left)} left"
     rest = f"  {bar} {share:4.0%}  {spent:>7}  {left}".rstrip()

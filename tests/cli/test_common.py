@@ -45,3 +45,9 @@ def test_algorithms_are_those_registered_when_it_is_called(monkeypatch: pytest.M
     monkeypatch.setitem(registry.MODULES, "toy", "nowhere")
     assert CliRunner().invoke(toy, ["--algo", "toy"]).output.startswith("toy None")
     assert "[d3g|bco|toy]" in CliRunner().invoke(toy, ["--help"], terminal_width=200).output
+
+
+def test_the_shell_completes_algorithms() -> None:
+    context = click.Context(toy)
+    found = toy.params[0].shell_complete(context, "d")
+    assert [item.value for item in found] == ["d3g"]

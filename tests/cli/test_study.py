@@ -426,7 +426,7 @@ def test_what_is_being_collected_is_told(tmp_path: Path) -> None:
     (tmp_path / "data" / "Reacher-v5-100-1.h5").touch()
     write_status(tmp_path, D3G, Status("collecting", 0, 400))
     shown = drawn(overview(tmp_path, running=True))
-    assert shown[1].split(None, 2)[1:] == ["collecting", "··········   0%           1 of 2 data sets"]
+    assert shown[1].split(None, 2)[1:] == ["collecting", "··········   0%           data 1 of 2"]
 
 
 OLD = Path(__file__).parents[1] / "data" / "study-d39b168"
