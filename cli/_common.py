@@ -148,6 +148,8 @@ def option(
         **changes: to :func:`click.option`, such as ``help`` or ``default``.
     """
     settings = _OPTIONS[name] | changes
+    if settings.get("type") is COUNT:
+        settings.setdefault("metavar", "N")
     if shown is not None:
         settings["help"] += f"  [default: {shown}]"
     names = [flag or f"--{name}"]

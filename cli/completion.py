@@ -9,7 +9,9 @@ from click.shell_completion import get_completion_class
 @click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def command(shell: str) -> None:
-    """Print the completion script of SHELL.
+    """Print a script that lets SHELL complete commands and options with the Tab key.
+
+    Save it where your shell looks for completions, then open a new terminal.
 
     \b
     bash:  d3g-lfo completion bash > ~/.local/share/bash-completion/completions/d3g-lfo

@@ -69,7 +69,9 @@ def _tables(ctx: click.Context, param: click.Parameter, values: tuple[str, ...])
     help="Which score counts: the last (final), or the best of all rounds at the published sizes (paper).  "
     "[default: final]",
 )
-@click.option("--envs", callback=_words, metavar="LIST", help="Environments, such as Reacher-v5,Hopper-v5.")
+@click.option(
+    "--envs", callback=_words, metavar="LIST", help="Environments, such as Reacher-v5,InvertedPendulum-v5."
+)
 @click.option(
     "--random-frac",
     callback=_fractions,
@@ -80,15 +82,22 @@ def _tables(ctx: click.Context, param: click.Parameter, values: tuple[str, ...])
     "--algos", callback=_words, metavar="LIST", help="Algorithms, such as bco,d3g.  [default: bco,d3g]"
 )
 @option("seeds", shown="0-9")
-@click.option("--transitions", type=COUNT, help="Rows of each data set.  [default: 200000; paper: 1000000]")
-@click.option("--datasets", type=COUNT, help="Data sets that share the seeds.  [default: 3; paper: 1]")
+@click.option(
+    "--transitions", type=COUNT, metavar="N", help="Rows of each data set.  [default: 200000; paper: 1000000]"
+)
+@click.option(
+    "--datasets", type=COUNT, metavar="N", help="Data sets that share the seeds.  [default: 3; paper: 1]"
+)
 @option("steps", shown="50000; paper: 1000000")
 @option("rounds", shown="10; paper: 100")
 @option("interactions", shown=1000)
 @option("grad-steps", shown="2000; paper: 10000")
 @option("episodes", flag="--episodes-per-round", shown=10)
 @click.option(
-    "--final-episodes", type=COUNT, help="Episodes per member in the final evaluation.  [default: 100]"
+    "--final-episodes",
+    type=COUNT,
+    metavar="N",
+    help="Episodes per member in the final evaluation.  [default: 100]",
 )
 @option("hidden", shown=256)
 @option("precision", shown="fp32")
@@ -159,13 +168,13 @@ def _look(folder: Path, report: bool) -> None:
         for path in write_report(folder):
             click.echo(path)
         return
-    from rich.console import Console
+    from rich.console import Console, Group
 
-    console = Console(highlight=False)
+    console = Console()
     if console.is_terminal:
-        console.print(table(found))
+        console.print(Group(*table(found)))
     else:
-        click.echo(table(found).plain)
+        click.echo("\n".join(line.plain for line in table(found)))
 
 
 def _study(what: str, output: Path | None, options: dict[str, Any]) -> Study:
@@ -203,18 +212,20 @@ class _Live:
 
         from lfo.cli._progress import Pace
 
-        self.console = console or Console(stderr=True, highlight=False)
+        self.console = console or Console(stderr=True)
         self.live = Live(console=self.console, auto_refresh=False) if self.console.is_terminal else None
         self.pace = pace or Pace()
         self.states: dict[str, str] = {}
 
     def show(self, found: Overview) -> None:
         """Show where the study stands now."""
+        from rich.console import Group
+
         if self.live is None:
             self._tell(found)
             return
         self.live.start()
-        self.live.update(table(found, self.console.height - 1), refresh=True)
+        self.live.update(Group(*table(found, self.console.height - 1)), refresh=True)
 
     def end(self) -> None:
         """Leave the last table as it is."""
@@ -233,7 +244,7 @@ class _Live:
             self.states[name] = state
 
 
-def table(found: Overview, height: int = 10_000) -> Text:
+def table(found: Overview, height: int = 10_000) -> list[Text]:
     """One line per cell and one for all of them; a line that is too long for the screen is cut.
 
     Args:
@@ -252,9 +263,9 @@ def table(found: Overview, height: int = 10_000) -> Text:
     told = ", ".join(f"{count} {state}" for count, state in counts if count or state == "done")
     idle = "" if found.running or found.count("done") == len(found.rows) else "; nothing is running"
     shown.append(Text(f"{told} of {len(found.rows)} cells{_left(found)}{idle}"))
-    joined = Text("\n").join(shown)
-    joined.no_wrap, joined.overflow = True, "ellipsis"
-    return joined
+    for line in shown:
+        line.no_wrap, line.overflow = True, "ellipsis"
+    return shown
 
 
 def _line(row: Row, width: int) -> Text:
@@ -266,7 +277,7 @@ def _line(row: Row, width: int) -> Text:
     spent = duration(status.seconds) if status.seconds else ""
     left = status.error or ""
     if status.state == "collecting":
-        left = "{} of {} data sets".format(*row.data)
+        left = "data {} of {}".format(*row.data)
     elif not left and row.seconds_left and status.state not in ("done", "failed"):
         left = f"{duration(row.seconds_left)} left"
     rest = f"  {bar} {share:4.0%}  {spent:>7}  {left}".rstrip()

@@ -52,8 +52,6 @@ Precision = Literal["fp32", "tf32", "bf16"]
 
 _PLAIN: dict[Any, Any] = {int: Count, float: NonNegative}
 """What a field without constraints of its own must hold."""
-_NAMED: dict[str, Any] = {"gamma": Discount, "polyak": Fraction}
-"""The same for plain fields of these names."""
 
 
 def read_settings(path: str | Path, field: str = "--config") -> dict[str, Any]:
@@ -143,8 +141,7 @@ def check(value: Any, kind: Any, where: str | Path, key: str) -> Any:
     Raises:
         LfoError: the value does not fit.
     """
-    if kind in _PLAIN:
-        kind = _NAMED.get(key, _PLAIN[kind])
+    kind = _PLAIN.get(kind, kind)
     adapter: TypeAdapter[Any] = TypeAdapter(kind, config=ConfigDict(strict=True))
     try:
         return adapter.validate_python(value)

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from lfo.algorithms import registry
-from lfo.atomic import read_csv, write_csv
+from lfo.atomic import write_csv
 from lfo.datasets import load
 from lfo.runs.folder import RunFolder
+from lfo.runs.scores import PI_O, read_rounds, stopped_members
 from lfo.study.spec import Cell, Study, data_names
 
 __all__ = ["Results", "cell_results"]
@@ -51,7 +52,7 @@ class Results:
             if name not in self._returns and (self.folder / name).is_file():
                 self._returns[name] = float(load(self.folder / name).episode_returns().mean())
             if name in self._returns:
-                cell = Cell(env, random_frac, "pi_o")
+                cell = Cell(env, random_frac, PI_O)
                 rows.append(_row(self.study, cell, dataset=k, score_final=self._returns[name]))
         return rows
 
@@ -59,39 +60,29 @@ class Results:
 def cell_results(folder: Path, study: Study, cell: Cell) -> list[dict[str, Any]]:
     """The rows of a cell in ``results.csv``, one per member; none while it is not finished."""
     run = RunFolder(folder / cell.path)
-    final = _means(read_csv(run.path / "scores.csv"), "member")
-    if not final:
+    returns: dict[int, list[float]] = defaultdict(list)
+    for row in run.rows("scores.csv"):
+        returns[int(row["member"])].append(float(row["return"]))
+    if not returns:
         return []
-    rounds = _means(read_csv(run.path / "evaluations.csv"), "member", "round")
-    stopped = run.info().get("stopped") or {}
+    best, stopped = read_rounds(run).best, stopped_members(run.info())
     fitted = study.rounds * study.grad_steps
     steps = fitted + (study.steps if registry.spec(cell.algo).learns_offline else fitted)
     rows = []
-    for (m,), score in sorted(final.items()):
-        best = max(mean for (member, _), mean in rounds.items() if member == m)
-        reason = stopped.get(str(m), "")
+    for m, mine in sorted(returns.items()):
+        scores = {"score_final": float(np.mean(mine)), "score_best": float(best[m])}
         rows.append(
             _row(
                 study,
                 cell,
                 seed=study.seeds[m],
                 dataset=m % len(cell.data_names(study)),
-                score_final="" if reason else score,
-                score_best="" if reason else best,
                 interactions=study.rounds * study.interactions,
                 gradient_steps=steps,
-                stopped=reason,
+                **({"stopped": stopped[m]} if m in stopped else scores),
             )
         )
     return rows
-
-
-def _means(rows: list[dict[str, str]], *keys: str) -> dict[tuple[int, ...], float]:
-    """Mean return by the whole numbers in some columns."""
-    returns: dict[tuple[int, ...], list[float]] = defaultdict(list)
-    for row in rows:
-        returns[tuple(int(row[key]) for key in keys)].append(float(row["return"]))
-    return {group: float(np.mean(values)) for group, values in returns.items()}
 
 
 def _row(study: Study, cell: Cell, **found: Any) -> dict[str, Any]:

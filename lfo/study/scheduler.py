@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from lfo.atomic import read_csv
+from lfo.atomic import check_folder, read_csv
 from lfo.datasets import LfoError
 from lfo.processes import available_cores
 from lfo.runs.hardware import pick_device
@@ -97,7 +97,7 @@ def run(
         algorithm_config(study, algo)
     inverse_config(study)
     pick_device(device)
-    _make_folder(folder)
+    check_folder(folder, owner="study.toml", overwrite=False, resume=True)
     with _claimed(folder):
         whole = _agree(folder, study)
         tasks = _missing(folder, study)
@@ -111,31 +111,6 @@ def run(
 
         write_report(folder)
     return failed
-
-
-def _make_folder(folder: Path) -> None:
-    if folder.is_file():
-        raise LfoError(f"{folder}: expected a folder for the study, found a file; choose another -o")
-    _refuse_foreign(folder)
-    try:
-        for name in ("data", "cells", "logs"):
-            (folder / name).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise LfoError(
-            f"{folder}: the study's folder cannot be made ({error.strerror}); choose another -o"
-        ) from error
-
-
-def _refuse_foreign(folder: Path) -> None:
-    """Leave a folder alone that holds anything but a study, or the beginning of one."""
-    if not folder.is_dir() or (folder / "study.toml").is_file():
-        return
-    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
-    other = sorted(names - {"data", "cells", "logs"})
-    if other:
-        raise LfoError(
-            f"{folder}: expected an empty folder or a study (study.toml), found {other[0]}; choose another -o"
-        )
 
 
 @contextmanager
@@ -155,6 +130,8 @@ def _agree(folder: Path, study: Study) -> Study:
     path = folder / "study.toml"
     whole = same_study(load_study(path), study, path) if path.is_file() else study
     save_study(whole, path)
+    for name in ("data", "cells", "logs"):
+        (folder / name).mkdir(exist_ok=True)
     return whole
 
 

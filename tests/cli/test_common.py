@@ -35,7 +35,7 @@ def toy(algo: str | None, episodes_per_round: int | None, settings: dict[str, ob
 
 def test_a_shared_option_says_its_default_and_keeps_none() -> None:
     shown = CliRunner().invoke(toy, ["--help"], terminal_width=200).output
-    assert "--episodes-per-round INTEGER RANGE" in shown
+    assert "--episodes-per-round N" in shown
     assert "per member and round.  [default: 10]" in shown
     assert CliRunner().invoke(toy, ["--set", "gamma=0.5"]).output == "None None {'gamma': 0.5}\n"
 
@@ -45,3 +45,9 @@ def test_algorithms_are_those_registered_when_it_is_called(monkeypatch: pytest.M
     monkeypatch.setitem(registry.MODULES, "toy", "nowhere")
     assert CliRunner().invoke(toy, ["--algo", "toy"]).output.startswith("toy None")
     assert "[d3g|bco|toy]" in CliRunner().invoke(toy, ["--help"], terminal_width=200).output
+
+
+def test_the_shell_completes_algorithms() -> None:
+    context = click.Context(toy)
+    found = toy.params[0].shell_complete(context, "d")
+    assert [item.value for item in found] == ["d3g"]

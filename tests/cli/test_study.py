@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 import shutil
 import signal
@@ -17,10 +18,11 @@ from threading import Event, Thread
 
 import numpy as np
 import pytest
-from rich.console import Console
+from rich.console import Console, Group
 from shell import d3g, error, must, start
 
 from lfo import RunFolder
+from lfo.algorithms import registry
 from lfo.cli._progress import Pace
 from lfo.cli.study import _Live, table
 from lfo.datasets import LfoError, load
@@ -199,7 +201,7 @@ def test_data_sets_are_independent(finished: Path) -> None:
 def test_again_does_nothing(finished: Path, toml: Path) -> None:
     kept = [path for path in finished.rglob("*") if path.suffix in (".h5", ".pt", ".npz")]
     before = [path.stat().st_mtime_ns for path in kept]
-    assert len(kept) == 7
+    assert len(kept) == 9
     for words in ((toml, "-o", finished), (finished,)):
         done = d3g("study", *words)
         assert (done.code, done.err) == (0, "2 of 2 cells done\n")
@@ -365,10 +367,10 @@ def test_one_start_at_a_time(finished: Path, monkeypatch: pytest.MonkeyPatch) ->
         (("table1", "-o", "D", "--set", "inverse.rounds=5"), "options: inverse.rounds: expected the study's"),
         (("D", "--status"), "D/study.toml: study: expected a TOML file, found No such file or directory"),
         (("D", "--report"), "D/study.toml: study: expected a TOML file, found No such file or directory"),
-        (("table1", "-o", "file"), "/file: expected a folder for the study, found a file"),
+        (("table1", "-o", "file"), "/file: cannot write to this folder (File exists); choose another"),
         (
             ("table1", "-o", "full"),
-            "/full: expected an empty folder or a study (study.toml), found thesis.tex",
+            "/full: expected an empty folder or one with study.toml, found other files; choose another",
         ),
     ],
 )
@@ -423,8 +425,74 @@ def test_what_is_being_collected_is_told(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "Reacher-v5-100-1.h5").touch()
     write_status(tmp_path, D3G, Status("collecting", 0, 400))
-    shown = table(overview(tmp_path, running=True)).plain.splitlines()
-    assert shown[1].split(None, 2)[1:] == ["collecting", "··········   0%           1 of 2 data sets"]
+    shown = drawn(overview(tmp_path, running=True))
+    assert shown[1].split(None, 2)[1:] == ["collecting", "··········   0%           data 1 of 2"]
+
+
+OLD = Path(__file__).parents[1] / "data" / "study-d39b168"
+"""A study that commit d39b168 made, without BCO's cell and without D3G's final evaluation."""
+
+
+@pytest.mark.usefixtures("no_report")
+def test_a_study_of_an_older_version_is_resumed(tmp_path: Path) -> None:
+    out = Path(shutil.copytree(OLD, tmp_path / "study"))
+    cell = Cell("InvertedPendulum-v5", 1.0, "d3g")
+    record = out / cell.path / "run.json"
+    info = json.loads(record.read_text())
+    info["datasets"][0]["path"] = str(out / "data" / "InvertedPendulum-v5-100-0.h5")
+    record.write_text(json.dumps(info))
+    before = (out / cell.path / "interactions.h5").read_bytes()
+    old, study = rows(out), load_study(out / "study.toml")
+    assert study.settings == {"d3g": {"batch_size": 16}, "bco": {"batch_size": 16}}
+    for one in (cell, Cell("InvertedPendulum-v5", 1.0, "bco")):
+        work_on(study, one, out, "cpu")
+    assert (out / cell.path / "interactions.h5").read_bytes() == before  # nothing was done again
+    assert d3g("study", out).code == 0
+    assert rows(out) == [row | {"stopped": ""} for row in old]
+    assert "expected {'batch_size': 16}, as the study was started" in error(
+        "study", out, "--set", "gamma=0.5"
+    )
+    assert load_study(out / "study.toml") == study
+
+
+PLUGIN = """
+from dataclasses import replace
+from lfo.algorithms import bco
+
+class Toy(bco.BCO):
+    name = "toy"
+
+SPEC = replace(bco.SPEC, cls=Toy, label="Toy")
+"""
+
+
+@pytest.mark.usefixtures("no_report")
+def test_an_algorithm_of_an_installed_package_works_in_a_study(
+    finished: Path, toml: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the processes of the study too, which find it by its entry point."""
+    package = tmp_path / "site-packages"
+    (package / "toy-1.0.dist-info").mkdir(parents=True)
+    (package / "toy.py").write_text(PLUGIN)
+    (package / "toy-1.0.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: toy\nVersion: 1.0\n"
+    )
+    (package / "toy-1.0.dist-info" / "entry_points.txt").write_text("[d3g_lfo.algorithms]\ntoy = toy\n")
+    monkeypatch.syspath_prepend(package)
+    registry._plugins.cache_clear()
+    try:
+        out = copy(finished, tmp_path)
+        done = d3g("study", toml, "-o", out, "--algos", "toy", "--set", "toy.batch_size=8")
+        assert done.code == 1
+        assert "study.toml: toy: expected {}, as the study was started, found {'batch_size': 8}" in done.err
+        done = d3g("study", toml, "-o", out, "--algos", "toy")
+        assert done.code == 0, done.err
+        mine = [row for row in rows(out) if row["algo"] == "toy"]
+        assert [row["seed"] for row in mine] == ["3", "4", "5"]
+        assert {row["gradient_steps"] for row in mine} == {"40"}
+        assert RunFolder(out / "cells" / "Reacher-v5-100-toy").info()["algo"] == "toy"
+    finally:
+        registry._plugins.cache_clear()
 
 
 def some(*states: str) -> Overview:
@@ -436,14 +504,14 @@ def some(*states: str) -> Overview:
 def drawn(found: Overview, height: int = 24, width: int = 80) -> list[str]:
     console = Console(file=io.StringIO(), width=width, color_system=None)
     with console.capture() as capture:
-        console.print(table(found, height))
-    return capture.get().splitlines()
+        console.print(Group(*table(found, height)))
+    return [line.rstrip() for line in capture.get().splitlines()]
 
 
 def test_a_table_too_tall_shows_what_matters() -> None:
     shown = drawn(some("done", "waiting", "training", "failed", "done"), height=4)
     assert [line.split()[1] for line in shown[:2]] == ["training", "failed"]
-    assert [line.rstrip() for line in shown[2:]] == [
+    assert shown[2:] == [
         "… and 3 more",
         "2 done, 1 failed of 5 cells; about 1m15s left",
     ]
@@ -464,9 +532,9 @@ def test_a_table_is_not_garbled_at_80_columns() -> None:
     assert max(map(len, shown)) <= 80
     assert "interacting" in shown[0]
     assert "███·······  33%" in shown[0]
-    assert "[/x] no room" in shown[1]
+    assert "  [/x]" in shown[1]
     assert shown[1].endswith("…")
-    assert "…" not in table(found).plain
+    assert table(found)[1].plain.endswith(" room")
 
 
 def test_a_terminal_is_redrawn() -> None:

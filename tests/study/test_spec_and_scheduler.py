@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from lfo.cli import cli
 from lfo.datasets import LfoError
 from lfo.study import spec as s
 from lfo.study import status as t
-from lfo.study.cell import FINAL_SEED
+from lfo.study.cell import FINAL_SEED, work_units
 from lfo.study.results import cell_results
 
 ENVS = ("InvertedPendulum-v5", "Reacher-v5")
@@ -168,6 +170,21 @@ def test_settings_reach_the_configs() -> None:
         s.inverse_config(replace(SMALL, settings={"inverse": {"noise": "loud"}}))
 
 
+def test_the_precision_of_an_older_study_is_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "old.toml", "envs = ['Reacher-v5']\nrandom_frac = [1.0]\n[d3g]\nbf16 = true\n")
+    study = s.load_study(path)
+    assert study.settings == {"d3g": {"precision": "bf16"}}
+    assert s.algorithm_config(study, "d3g").precision == "bf16"
+    write(path, path.read_text().replace("true", "false"))
+    assert s.load_study(path).settings == {"d3g": {"precision": "fp32"}}
+
+
+def test_an_algorithm_without_a_precision_uses_fp32() -> None:
+    study = replace(SMALL, precision="bf16")
+    assert s.algorithm_config(study, "d3g").precision == "bf16"
+    assert not hasattr(s.algorithm_config(study, "bco"), "precision")
+
+
 def test_help_and_docs_tell_the_true_defaults() -> None:
     command = cli.get_command(click.Context(cli), "study")
     assert command is not None
@@ -244,6 +261,49 @@ def test_time_left_follows_from_the_speed_so_far(tmp_path: Path) -> None:
             assert not again
 
 
+def test_a_lock_is_free_when_its_holder_dies(tmp_path: Path) -> None:
+    path = tmp_path / ".lock"
+    code = (
+        "import sys, time; from pathlib import Path; from lfo.study.status import locked\n"
+        "with locked(Path(sys.argv[1])) as mine: print(mine, flush=True); time.sleep(600)\n"
+    )
+    command = [sys.executable, "-c", code, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "True\n"
+        with t.locked(path) as mine:
+            assert not mine
+        holder.kill()
+        holder.wait()
+    with t.locked(path, timeout=10) as mine:
+        assert mine
+    path.touch()  # what is left of the file means nothing
+    with t.locked(path) as mine:
+        assert mine
+
+
+def test_a_lock_holds_where_there_is_no_fcntl(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules['fcntl'] = None\n"
+        "from pathlib import Path; from lfo.study.status import locked\n"
+        "with locked(Path('.lock')) as first, locked(Path('.lock')) as second: print(first, second)\n"
+        "with locked(Path('.lock')) as again: print(again)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.stdout == "True False\nTrue\n", done.stderr
+
+
+def test_costs_come_from_the_registry() -> None:
+    """D3G's steps are offline, BCO's are in the rounds; in units of a hundredth of a second."""
+    study = replace(SMALL, steps=100, rounds=2, interactions=10, grad_steps=3, seeds=(1, 2))
+    episode = 0.2 * 0.1 * 50  # two of ten members, 50 steps
+    d3g, bco = (work_units(study, s.Cell("Reacher-v5", 0.5, algo)) for algo in ("d3g", "bco"))
+    assert d3g == pytest.approx((500, 2 + 6 + 10 * episode, 100 * episode))
+    assert bco == pytest.approx((0, 2 + 12 + 10 * episode / 4, 100 * episode / 4))
+
+
 def test_a_cells_rows_are_worked_out_from_its_files(tmp_path: Path) -> None:
     """Member 1: final (1 + 3) / 2 = 2; rounds (5 + 7) / 2 = 6 and (0 + 1) / 2 = 0.5."""
     study = replace(SMALL, rounds=2, interactions=30, grad_steps=20, steps=500, seeds=(7, 8, 9))
@@ -252,12 +312,15 @@ def test_a_cells_rows_are_worked_out_from_its_files(tmp_path: Path) -> None:
     where = tmp_path / "cells" / cell.name
     where.mkdir(parents=True)
     (where / "run.json").write_text(
-        '{"algo": "d3g", "members": [], "stopped": {"2": "loss is nan at step 3"}}'
+        '{"algo": "d3g", "members": [0, 1, 2], "stopped": {"2": "loss is nan at step 3"}}'
     )
     final = [(0, 10.0), (0, 20.0), (1, 1.0), (1, 3.0), (2, -4.0), (2, -4.0)]
     write_csv(where / "scores.csv", [{"member": m, "return": r} for m, r in final])
     rounds = [(0, 1, 1.0), (0, 2, 2.0), (1, 1, 5.0), (1, 1, 7.0), (1, 2, 0.0), (1, 2, 1.0), (2, 1, -3.0)]
-    write_csv(where / "evaluations.csv", [{"member": m, "round": k, "return": r} for m, k, r in rounds])
+    write_csv(
+        where / "evaluations.csv",
+        [{"member": m, "round": k, "interactions": 30 * k, "return": r} for m, k, r in rounds],
+    )
     found = cell_results(tmp_path, study, cell)
     assert [(row["seed"], row["dataset"]) for row in found] == [(7, 0), (8, 1), (9, 0)]
     assert [row["score_final"] for row in found] == [15.0, 2.0, ""]  # a member that diverged has no score
