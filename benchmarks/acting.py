@@ -12,12 +12,14 @@ from rows import Effort, Row
 from timing import interleaved, ratio
 from updates import make_data
 
-from lfo import D3GConfig, InverseConfig
+from lfo import D3G, D3GConfig, InverseConfig
 from lfo.acting.evaluation import evaluate_policy
-from lfo.acting.rounds import act, make_inverse
+from lfo.acting.rounds import act
 from lfo.datasets import Transitions
 from lfo.datasets.collect import available_cores, collect
-from lfo.envs.make import Env, action_bounds, make_env, make_envs, observation_length
+from lfo.envs.make import Env, make_env, make_envs, observation_length
+from lfo.envs.spaces import ActionSpace
+from lfo.runs.loading import attach_inverse
 from lfo.runs.record import Member
 from lfo.training.loop import build
 
@@ -83,9 +85,9 @@ def evaluation(effort: Effort) -> list[Row]:
 def _evaluation_works(env_id: str, config: D3GConfig, *, full: bool) -> dict[str, Callable[[], Any]]:
     members, episodes, limit = (10, 10, 100) if full else (2, 2, 20)
     envs = make_envs(env_id, members * episodes)
-    size, (low, high) = observation_length(envs[0]), action_bounds(envs[0])
-    agent, _ = build("d3g", config, [make_data(1000, size)], [Member(seed) for seed in range(members)], "cpu")
-    agent.attach(make_inverse(agent, InverseConfig(hidden=config.hidden), low, high))
+    size, space = observation_length(envs[0]), ActionSpace.of(envs[0])
+    agent, _ = build(D3G, config, [make_data(1000, size)], [Member(seed) for seed in range(members)], "cpu")
+    attach_inverse(agent, InverseConfig(hidden=config.hidden), space)
 
     def policy(states: np.ndarray) -> np.ndarray:
         actions = act(agent, states)
@@ -96,7 +98,7 @@ def _evaluation_works(env_id: str, config: D3GConfig, *, full: bool) -> dict[str
 
     lengths = evaluate().lengths
     rng = np.random.default_rng(0)
-    actions = rng.uniform(low, high, (int(lengths.max()), len(envs), len(low))).astype(np.float32)
+    actions = space.sample(rng, int(lengths.max()) * len(envs)).reshape(-1, len(envs), space.size)
     return {"evaluation": evaluate, "bare": partial(_step_all, envs, actions, lengths.reshape(-1).tolist())}
 
 

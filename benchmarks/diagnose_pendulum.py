@@ -66,10 +66,8 @@ def choosers(agent: torch.nn.Module, member: int) -> dict[str, Chooser]:
 
     @torch.no_grad()
     def by_value(state: np.ndarray, reached: np.ndarray) -> int:
-        starts = stacked(state, len(reached))
-        states, deltas = units.states(starts), units.deltas(starts, torch.from_numpy(reached))
-        q = torch.minimum(*(agent.value(c, states, deltas) for c in (agent.critic1, agent.critic2)))
-        return int(q[member, :, 0].argmax())
+        q = agent.values(stacked(state, len(reached)), torch.from_numpy(reached))
+        return int(q[member].argmax())
 
     def by_aim(on_cycle: bool) -> Chooser:
         config = replace(agent.config, act_on_cycle=on_cycle)

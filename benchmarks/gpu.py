@@ -15,7 +15,7 @@ from rows import Effort, Row
 from timing import interleaved, ratio, spread
 from updates import make_data
 
-from lfo import D3GConfig
+from lfo import D3G, D3GConfig
 from lfo.runs.record import Member
 from lfo.training.divergence import Divergence
 from lfo.training.loop import build, run_steps
@@ -69,7 +69,7 @@ def _rows(members: int) -> list[Row]:
 def _trainer(effort: Effort, members: int, device: str, steps: int) -> Callable[[], None]:
     """A call of it trains so many steps and waits for the device to be done."""
     config, data = D3GConfig(hidden=effort.hidden), make_data(effort.rows, 11)
-    agent, table = build("d3g", config, [data], [Member(seed) for seed in range(members)], device)
+    agent, table = build(D3G, config, [data], [Member(seed) for seed in range(members)], device)
     divergence = Divergence(agent)
 
     def train() -> None:

@@ -14,14 +14,16 @@ from floor import Floor, bco_passes, d3g_passes, inverse_passes
 from rows import Effort, Row
 from timing import interleaved, ratio
 
-from lfo import BCOConfig, D3GConfig, InverseConfig
-from lfo.acting.rounds import fit_inverse, make_inverse
+from lfo import BCO, D3G, BCOConfig, D3GConfig, InverseConfig
+from lfo.acting.rounds import fit_inverse
 from lfo.algorithms.inverse import Inverse
 from lfo.datasets import Transitions
+from lfo.envs.spaces import ActionSpace
+from lfo.runs.loading import attach_inverse
 from lfo.runs.record import Member
 from lfo.training.divergence import Divergence
 from lfo.training.loop import build, run_steps
-from lfo.training.sources import Table
+from lfo.training.sources import ReplayBuffer, Table
 
 __all__ = ["bf16", "d3g", "imitation", "make_data", "profile"]
 
@@ -42,7 +44,7 @@ def make_data(rows: int, state_dim: int) -> Transitions:
 def updater(config: D3GConfig, state_dim: int, members: int) -> Callable[[], object]:
     """A call of it is ``predictor_every`` updates of D3G, each on another minibatch."""
     agent, table = build(
-        "d3g", config, [make_data(20_000, state_dim)], [Member(seed) for seed in range(members)], "cpu"
+        D3G, config, [make_data(20_000, state_dim)], [Member(seed) for seed in range(members)], "cpu"
     )
     generators = [torch.Generator().manual_seed(member) for member in range(members)]
     drawn = table.draw(generators, 8, config.batch_size)
@@ -90,7 +92,7 @@ def d3g(effort: Effort) -> list[Row]:
 
 def _loop(config: D3GConfig, effort: Effort) -> Row:
     """All that training does in a step: drawing and gathering minibatches, the update, metrics, the watch."""
-    agent, table = build("d3g", config, [make_data(20_000, 11)], [Member(0)], "cpu")
+    agent, table = build(D3G, config, [make_data(20_000, 11)], [Member(0)], "cpu")
     train = trainer(agent, table, steps := 256 if effort.seconds else 8)
     floor = floor_of(config, 11, 1)
 
@@ -116,7 +118,7 @@ def bf16(effort: Effort) -> list[Row]:
         exact = D3GConfig(hidden=effort.hidden)
         works = {
             "float32": updater(exact, 11, members),
-            "bfloat16": updater(replace(exact, bf16=True), 11, members),
+            "bfloat16": updater(replace(exact, precision="bf16"), 11, members),
         }
         found = ratio(interleaved(works, effort), "float32", "bfloat16")
         what = f"speed of D3G `update` in bfloat16, S=11, M={members}"
@@ -144,11 +146,10 @@ Works = tuple[Callable[[], object], Callable[[], object]]
 def _agent(effort: Effort, members: int) -> tuple[Any, Table, Inverse]:
     config = BCOConfig(hidden=effort.hidden)
     seeds = [Member(seed) for seed in range(members)]
-    agent, table = build("bco", config, [make_data(20_000, 11)], seeds, "cpu")
+    agent, table = build(BCO, config, [make_data(20_000, 11)], seeds, "cpu")
     one = np.ones(ACTIONS, np.float32)
-    inverse = make_inverse(agent, InverseConfig(hidden=effort.hidden), -one, one)
-    agent.attach(inverse)
-    return agent, table, inverse
+    attach_inverse(agent, InverseConfig(hidden=effort.hidden), ActionSpace(-one, one))
+    return agent, table, agent.inverse
 
 
 def _steps(effort: Effort) -> int:
@@ -156,12 +157,14 @@ def _steps(effort: Effort) -> int:
 
 
 def _inverse(effort: Effort, members: int) -> Works:
-    _, table, inverse = _agent(effort, members)
-    seen = table.rows[:10_000, : 2 * 11 + ACTIONS].expand(members, -1, -1).contiguous()
+    agent, _, inverse = _agent(effort, members)
+    buffer = ReplayBuffer(agent.units, ACTIONS, 10_000)
+    states, flags = torch.randn(2, members, 10_000, 11), torch.zeros(3, members, 10_000)
+    buffer.append(*states, *flags, torch.randn(members, 10_000, ACTIONS).clamp(-1, 1))
     generators = [torch.Generator().manual_seed(seed) for seed in range(members)]
     config = replace(inverse.config, grad_steps=_steps(effort))
     floor = Floor(inverse_passes(config, 11, ACTIONS), members, config.batch_size, config.hidden)
-    return partial(fit_inverse, inverse, seen, config.grad_steps, generators), partial(
+    return partial(fit_inverse, inverse, buffer, config.grad_steps, generators), partial(
         floor.steps, config.grad_steps
     )
 

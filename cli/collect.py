@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from lfo.datasets.policies import Policy
 
 
 @click.command()
@@ -12,36 +16,42 @@ import click
 @click.option(
     "--random-frac",
     type=click.FloatRange(0, 1),
-    required=True,
     metavar="F",
-    help="Probability, 0 to 1, with which a step's action is replaced by a uniform random one.",
+    help="Probability, 0 to 1, that a step takes a uniform random action instead of the policy's. "
+    "Required, except with --policy random.",
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="HDF5 file to write.")
 @click.option(
     "--policy",
     default="expert",
     show_default=True,
-    metavar="expert|random|PATH",
-    help="Who acts otherwise: the built-in expert, random, a .safetensors of this project, or a "
-    "Stable-Baselines3 .zip (with --trust-pickle).",
+    metavar="expert|random|RUN|PATH",
+    help="Who acts: the built-in expert, uniform random actions, a run folder that has interacted, a "
+    ".safetensors policy of this project, or a Stable-Baselines3 .zip (with --trust-pickle).",
 )
+@click.option("--member", type=click.IntRange(0), help="With --policy RUN: which member acts.  [default: 0]")
 @click.option("--steps", type=click.IntRange(1), default=100_000, show_default=True, help="Rows to record.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Same seed, same data.")
-@click.option("--keep-actions", is_flag=True, help="Write the actions too. Training never reads them.")
 @click.option(
-    "--trust-pickle",
-    is_flag=True,
-    help="Load a Stable-Baselines3 zip, although that can run code hidden in it.",
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Random seed. The same seed gives the same data.",
+)
+@click.option("--keep-actions", is_flag=True, help="Store the actions too. Training never reads them.")
+@click.option(
+    "--trust-pickle", is_flag=True, help="Load a Stable-Baselines3 zip. It can run any code hidden in it."
 )
 @click.option(
-    "--jobs", type=click.IntRange(1), help="Processes at most; the data stays the same.  [default: cores]"
+    "--jobs", type=click.IntRange(1), help="Processes at most. They do not change the data.  [default: cores]"
 )
 @click.option("--overwrite", is_flag=True, help="Replace the output if it exists.")
 def command(
     env: str,
-    random_frac: float,
+    random_frac: float | None,
     output: Path,
     policy: str,
+    member: int | None,
     steps: int,
     seed: int,
     keep_actions: bool,
@@ -49,33 +59,63 @@ def command(
     jobs: int | None,
     overwrite: bool,
 ) -> None:
-    """Record a policy in ENV, a Gymnasium id, into an action-free data set.
+    """Record a policy in ENV into a data set without actions.
+
+    ENV is a Gymnasium id; module:Name-v0 imports the module first. With --random-frac 1 all actions are
+    random, and no policy is needed.
 
     \b
     d3g-lfo collect InvertedPendulum-v5 --random-frac 0.5 -o d.h5
-    d3g-lfo collect Hopper-v5 --policy random --random-frac 1 -o hopper.h5
+    d3g-lfo collect Hopper-v5 --policy random -o hopper.h5
+    d3g-lfo collect Reacher-v5 --policy run --random-frac 0 -o better.h5
     """
-    from tqdm import tqdm
-
+    from lfo.cli._progress import bars
     from lfo.datasets import check_output, save
-    from lfo.datasets.collect import available_cores, collect
+    from lfo.datasets.collect import collect
+    from lfo.errors import LfoError
+    from lfo.processes import available_cores
 
-    check_output(output, overwrite=overwrite)
-    with tqdm(total=steps, unit="step", unit_scale=True, desc=f"collect {env}", disable=None) as bar:
-        data, actions = collect(
-            env,
-            random_frac=random_frac,
-            steps=steps,
-            seed=seed,
-            policy=policy,
-            trust_pickle=trust_pickle,
-            jobs=jobs or available_cores(),
-            progress=bar.update,
+    if random_frac is None and policy != "random":
+        raise click.UsageError(
+            "Missing option '--random-frac': pass 1 for random actions only, 0 for the policy alone."
         )
+    run = random_frac != 1 and (Path(policy) / "run.json").is_file()
+    if member is not None and not run:
+        raise click.UsageError(
+            "--member: only with --policy RUN, the folder of a run, and --random-frac below 1."
+        )
+    check_output(output, overwrite=overwrite)
+    actor = _of_run(Path(policy), env, member or 0) if run else policy
+    try:
+        with bars() as progress:
+            progress.start(f"collect {env}", steps)
+            data, actions = collect(
+                env,
+                random_frac=random_frac,
+                steps=steps,
+                seed=seed,
+                policy=actor,
+                trust_pickle=trust_pickle,
+                jobs=jobs or available_cores(),
+                progress=progress.step,
+            )
+    except KeyboardInterrupt as error:
+        raise LfoError("interrupted; nothing was written") from error
     save(data, output, actions=actions if keep_actions else None, overwrite=overwrite)
     returns = data.episode_returns()
     click.echo(
         f"{output}: {len(data)} transitions of {data.metadata.env_id} in {data.num_episodes} episodes, "
         f"return {returns.mean():.2f} ± {returns.std():.2f}, policy {data.metadata.policy}, "
-        f"random_frac {random_frac:g}, {'with' if keep_actions else 'without'} actions"
+        f"random_frac {data.metadata.random_frac:g}, {'with' if keep_actions else 'without'} actions"
     )
+
+
+def _of_run(path: Path, env: str, member: int) -> Policy:
+    """The policy that a run has learned."""
+    from contextlib import closing
+
+    from lfo.envs.make import make_env
+    from lfo.runs.policy import load_run_policy
+
+    with closing(make_env(env)) as made:
+        return load_run_policy(path, made, member=member)

@@ -75,13 +75,14 @@ def command(
     """
     from lfo.acting.rounds import evaluate
     from lfo.cli._progress import bars
-    from lfo.datasets import check_output
     from lfo.runs.folder import RunFolder
     from lfo.runs.loading import load_agent
 
     out = RunFolder(run)
     if video is not None:
-        check_output(video, overwrite=overwrite)
+        from lfo.acting.video import check_video
+
+        check_video(video, overwrite=overwrite)
     agent = load_agent(out, device)
     require_trained(out, agent)
     env = environment(out, env)

@@ -7,17 +7,17 @@ from typing import Any
 
 import click
 
-_DIMENSIONS = 40  # that the table shows; --json has all
+_DIMENSIONS = 40  # shown in the table; --json has all
 
 
 @click.command()
 @click.argument("dataset")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
 def command(dataset: str, as_json: bool) -> None:
-    """Say what is in DATASET: episodes, returns, flags, ranges, warnings.
+    """Show what is in DATASET: episodes, returns, flags, ranges, warnings.
 
-    DATASET is an HDF5 file in D4RL's layout or an .npz file, both told by their content, minari:ID for a
-    data set in Minari's local store, or d4rl:NAME for a file in D4RL's cache folder.
+    DATASET is an HDF5 file in D4RL's layout, an .npz file, minari:ID for a data set in Minari's local store,
+    or d4rl:NAME for a file in D4RL's cache folder.
 
     \b
     d3g-lfo inspect d.h5
@@ -34,13 +34,10 @@ def _table(summary: dict[str, Any]) -> str:
 
 
 def _facts(s: dict[str, Any]) -> list[str]:
-    policy = s["policy"] or "not recorded"
-    if s["random_frac"] is not None:
-        policy += f", {s['random_frac']:.0%} random actions"
     facts = {
         "data set": s["path"],
         "environment": s["env"] or "not recorded",
-        "policy": policy,
+        "policy": s["behaviour"],
         "transitions": f"{s['transitions']:,} of {s['state_dim']}-dimensional states",
         "episodes": f"{s['episodes']:,}: {s['terminated']:,} terminated, {s['truncated']:,} truncated"
         + (", the last one open" if s["terminated"] + s["truncated"] < s["episodes"] else ""),
@@ -53,7 +50,8 @@ def _facts(s: dict[str, Any]) -> list[str]:
     if s["dropped"]:
         facts["dropped"] = f"{s['dropped']:,} rows: {s['dropped_reason']}"
     facts |= {str(key): str(value) for key, value in s["attributes"].items()}
-    return [f"{key:<12} {value}" for key, value in facts.items()]
+    width = max(map(len, facts))
+    return [f"{key:<{width}} {value}" for key, value in facts.items()]
 
 
 def _spread(s: dict[str, Any], name: str) -> str:

@@ -1,6 +1,6 @@
 """Reading, writing and collecting trajectories without actions. Never imports torch.
 
-Names are looked up when they are first used: what is asked for help need not wait for numpy and h5py.
+Names are imported when first used, so that ``--help`` does not wait for numpy and h5py.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lfo.atomic import check_output as check_output
     from lfo.datasets.d4rl import normalized_return as normalized_return
     from lfo.datasets.d4rl import reference_scores as reference_scores
     from lfo.datasets.readers import READERS as READERS
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from lfo.datasets.summary import summarize as summarize
     from lfo.datasets.transitions import Metadata as Metadata
     from lfo.datasets.transitions import Transitions as Transitions
+    from lfo.datasets.transitions import behaviour_name as behaviour_name
     from lfo.datasets.transitions import file_sha256 as file_sha256
-    from lfo.datasets.writer import check_output as check_output
     from lfo.datasets.writer import export_minari as export_minari
     from lfo.datasets.writer import save as save
     from lfo.errors import LfoError as LfoError
@@ -28,7 +29,8 @@ _WHERE = {
     "LfoError": "lfo.errors",
     "Metadata": "lfo.datasets.transitions",
     "Transitions": "lfo.datasets.transitions",
-    "check_output": "lfo.datasets.writer",
+    "behaviour_name": "lfo.datasets.transitions",
+    "check_output": "lfo.atomic",
     "export_minari": "lfo.datasets.writer",
     "file_sha256": "lfo.datasets.transitions",
     "load": "lfo.datasets.readers",
@@ -44,6 +46,7 @@ __all__ = [
     "LfoError",
     "Metadata",
     "Transitions",
+    "behaviour_name",
     "check_output",
     "export_minari",
     "file_sha256",

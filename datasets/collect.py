@@ -2,36 +2,33 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 
 from lfo.datasets.policies import MLPPolicy, Policy, load_policy
 from lfo.datasets.transitions import Metadata, Transitions
-from lfo.envs.make import make_env, make_envs, observation_length
+from lfo.envs.make import Env, full_id, make_env, make_envs, observation_length
 from lfo.envs.rollout import rollout
 from lfo.envs.spaces import ActionSpace
 from lfo.errors import LfoError
+from lfo.processes import available_cores, share_out
 
 __all__ = ["available_cores", "collect"]
 
 STREAMS = 8
-"""Environments of a group, which are stepped in turn and share one call of the policy."""
+"""Environments in a group. They are stepped in turn and share one call of the policy."""
 GROUP_ROWS = 50_000
-"""Rows that make another group worthwhile; groups are what processes share out."""
+"""Rows per group, about. Groups are what processes share out."""
 HORIZON = 1_000
-"""Unit of rows a stream is given where the environment has no time limit."""
+"""Steps that stand in for the time limit where the environment has none."""
 BLOCK = 512
-"""Steps whose random draws are made at once, and after which progress is told."""
+"""Steps whose random numbers are drawn at once; progress is told after each block."""
 
 Progress = Callable[[int], object]
 
@@ -55,94 +52,108 @@ class Rows(NamedTuple):
 
 @dataclass(frozen=True)
 class Group:
-    """A share of the work: a few environments, their policy, and the randomness of all of it."""
+    """A share of the work: a few environments, the policy, and a seed."""
 
     env_id: str
     policy: Policy
     random_frac: float
     quotas: tuple[int, ...]
-    """Rows that each stream records, not increasing."""
+    """Rows that each stream records, in descending order."""
     seed: np.random.SeedSequence
 
 
 def collect(
     env_id: str,
     *,
-    random_frac: float,
+    random_frac: float | None = None,
     steps: int,
     seed: int = 0,
-    policy: str | Path = "expert",
+    policy: str | Path | Policy = "expert",
     trust_pickle: bool = False,
     jobs: int = 1,
     progress: Progress | None = None,
 ) -> tuple[Transitions, np.ndarray]:
-    """Record ``steps`` transitions of the policy π_o, with a fraction of random actions.
+    """Record ``steps`` transitions of a policy, π_o, with a fraction of random actions.
 
     At each step, with probability ``random_frac``, the policy's action is replaced by one drawn uniformly
     from the action space (Edwards et al. 2020, section 5).
 
-    The rows are shared out over *streams*, each an environment that plays one episode after the other, in
-    multiples of the time limit, so that few episodes are cut short: an episode that is still running when its
-    stream has its rows is marked truncated there. How the rows are shared out, and every random number,
-    depend on ``steps`` and ``seed`` only: the data is the same, bit for bit, whatever ``jobs`` is.
-
-    Streams are stepped by a plain loop, eight to one batched call of the policy. Gymnasium's
-    ``SyncVectorEnv`` loops so too, and adds copies, info dictionaries and resets' bookkeeping: measured side
-    by side on the two environments with experts, this loop does 0.85 to 0.95 of the steps a second of bare
-    ``env.step``, and one over ``SyncVectorEnv`` 0.65 to 0.75.
+    The rows are split over *streams*. A stream is one environment that plays one episode after the other; it
+    records a multiple of the time limit, so that few episodes are cut short. An episode that is still running
+    when its stream is full is marked truncated. The split and all random numbers depend on ``steps`` and
+    ``seed`` only, so the data is the same, bit for bit, for every ``jobs``.
 
     Args:
         env_id: a Gymnasium id with vector observations and bounded continuous actions.
-        random_frac: fraction of random actions, in [0, 1].
+        random_frac: fraction of random actions, in [0, 1]. May be left out where ``policy`` is ``random``.
+            With 1, no policy is loaded.
         steps: number of rows N, exactly.
-        seed: of everything random.
-        policy: ``expert``, ``random``, or a path; see :func:`lfo.datasets.policies.load_policy`.
-        trust_pickle: allow a path to be a Stable-Baselines3 zip, which can run code.
-        jobs: processes at most. They are spawned, not forked, since the caller may have threads (torch has):
-            a script that asks for more than one needs the ``if __name__ == "__main__"`` guard.
+        seed: seed of everything random.
+        policy: ``expert``, ``random``, a path (see :func:`lfo.datasets.policies.load_policy`), or any object
+            that has a ``name`` and an ``act`` method, see :class:`lfo.datasets.policies.Policy`. For more
+            than one job the object has to be picklable.
+        trust_pickle: allow a Stable-Baselines3 zip, although loading one can run code hidden in it.
+        jobs: processes at most. A script that asks for more than one needs the
+            ``if __name__ == "__main__"`` guard, as they are spawned.
         progress: called with the number of rows recorded since the last call.
 
     Returns:
-        The transitions, with where they come from in their metadata, and the actions [N, A] float32 apart,
-        for who wants to keep them.
+        The transitions, with their origin in the metadata; and the actions [N, A] float32, apart.
 
     Raises:
         LfoError: an argument is out of range, the environment or the policy cannot be used, or the
-            environment gave a value that is not finite.
+            environment returned NaN or infinity.
     """
-    if not 0 <= random_frac <= 1:
-        raise LfoError(f"random_frac: expected a fraction from 0 to 1, found {random_frac}")
+    if random_frac is None and policy == "random":
+        random_frac = 1.0
+    if random_frac is None or not 0 <= random_frac <= 1:
+        raise LfoError(f"random_frac: expected a fraction from 0 to 1, found {random_frac}; pass one")
     for name, value, least in (("steps", steps, 1), ("seed", seed, 0), ("jobs", jobs, 1)):
         if value < least:
-            raise LfoError(f"{name}: expected a whole number from {least} up, found {value}")
+            raise LfoError(f"{name}: expected a whole number of at least {least}, found {value}")
     with closing(make_env(env_id)) as env:
-        loaded = load_policy(policy, env, trust_pickle=trust_pickle)
-        spec = env.spec
-        quotas = _quotas(steps, (spec.max_episode_steps if spec else None) or HORIZON)
+        if random_frac == 1:
+            policy = "random"
+        if isinstance(policy, str | Path):
+            policy = load_policy(policy, env, trust_pickle=trust_pickle)
+        else:
+            _check_acts(policy, env)
+        quotas = _quotas(steps, (env.spec.max_episode_steps if env.spec else None) or HORIZON)
         seeds = np.random.SeedSequence(seed).spawn(len(quotas))
-        groups = [Group(env_id, loaded, random_frac, q, s) for q, s in zip(quotas, seeds, strict=True)]
+        groups = [Group(env_id, policy, random_frac, q, s) for q, s in zip(quotas, seeds, strict=True)]
         metadata = Metadata(
             source=f"collected from {env_id}",
-            env_id=spec.id if spec else env_id,
+            env_id=full_id(env_id, env),
             random_frac=float(random_frac),
-            policy=loaded.name,
+            policy=policy.name,
             seed=seed,
-            attributes=_attributes(loaded, steps),
+            attributes=_attributes(policy, steps),
         )
-    recorded = list(_record_all(groups, min(jobs, len(groups)), progress or (lambda rows: None)))
+    recorded = _record_all(groups, jobs, progress or _ignore)
     rows = Rows(*(np.concatenate(arrays) for arrays in zip(*recorded, strict=True)))
     return Transitions(*rows[:5], metadata=metadata), rows.actions
 
 
-def available_cores() -> int:
-    """The CPU cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _ignore(rows: int) -> None:
+    """Progress that nobody watches."""
+
+
+def _check_acts(policy: Policy, env: Env) -> None:
+    """Check that a policy's actions have the environment's shape."""
+    observations = np.zeros((2, observation_length(env)), np.float32)
+    found = np.shape(policy.act(observations, np.random.default_rng(0)))
+    expected = (2, ActionSpace.of(env).size)
+    if found != expected:
+        raise LfoError(
+            f"policy {policy.name}: expected actions of shape {list(expected)} for two observations, found "
+            f"{list(found)}; use the environment that the policy was trained in"
+        )
 
 
 def _quotas(steps: int, horizon: int) -> list[tuple[int, ...]]:
-    """Share out the rows: per group, the rows of each of its streams; the sum is ``steps``.
+    """Split ``steps`` rows: for each group, the rows of each of its streams.
 
-    A stream has a multiple of ``horizon`` rows, but for the very last one, which has the remainder too.
+    Every stream gets a multiple of ``horizon`` rows; the last one also gets the remainder.
     """
     whole = steps // horizon
     groups = min(max(1, round(steps / GROUP_ROWS)), max(1, whole // STREAMS))
@@ -154,7 +165,7 @@ def _quotas(steps: int, horizon: int) -> list[tuple[int, ...]]:
 
 
 def _attributes(policy: Policy, steps: int) -> dict[str, str | int | float]:
-    """What else a file says of its origin: the policy's measured return."""
+    """Further attributes of the file: the number of steps, and the policy's measured return if known."""
     result: dict[str, str | int | float] = {"steps": steps}
     if isinstance(policy, MLPPolicy):
         measured = {
@@ -166,16 +177,22 @@ def _attributes(policy: Policy, steps: int) -> dict[str, str | int | float]:
     return result
 
 
-def _record_all(groups: list[Group], jobs: int, progress: Progress) -> Iterator[Rows]:
-    if jobs > 1:
-        yield from _record_in_processes(groups, jobs, progress)
-    else:
-        for group in groups:
-            yield _record(group, progress)
+def _record_all(groups: list[Group], jobs: int, progress: Progress) -> list[Rows]:
+    """What every group records, in the order of the groups."""
+    if min(jobs, len(groups)) == 1:
+        return [_record(group, progress) for group in groups]
+    recorded: dict[int, Rows] = {}
+
+    def done(index: int, rows: Rows) -> None:
+        recorded[index] = rows
+        progress(len(rows.states))
+
+    share_out(partial(_record, progress=_ignore), groups, jobs, done)
+    return [recorded[index] for index in range(len(groups))]
 
 
 def _record(group: Group, progress: Progress) -> Rows:
-    """Record one group. The buffers are [T, E, …] while it runs, and turned to [E·T, …] at the end."""
+    """Record one group. Buffers are [T, E, …] while it runs, and [E·T, …] at the end."""
     envs = make_envs(group.env_id, len(group.quotas))
     try:
         space = ActionSpace.of(envs[0])
@@ -202,14 +219,14 @@ def _record(group: Group, progress: Progress) -> Rows:
         for env in envs:
             env.close()
     for i, quota in enumerate(group.quotas):
-        buffers.truncated[quota - 1, i] = True  # the record ends, whether or not the episode does
+        buffers.truncated[quota - 1, i] = True  # the record ends here
     buffers.truncated[buffers.terminated] = False
     rows = Rows(*(np.concatenate([b[:quota, i] for i, quota in enumerate(group.quotas)]) for b in buffers))
     for name in ("next_states", "rewards"):
         if not np.isfinite(getattr(rows, name)).all():
             raise LfoError(
-                f"environment {group.env_id}: expected finite {name}, found NaN or inf: the simulation is "
-                "unstable under these actions; record a policy that keeps it in bounds"
+                f"environment {group.env_id}: expected finite {name}, found NaN or inf, so the simulation "
+                "is unstable under these actions; record another policy"
             )
     return rows
 
@@ -242,66 +259,3 @@ class _Actor:
         self.replaced = self.rng.random((steps, width)) < self.group.random_frac
         self.drawn = self.space.sample(self.rng, steps * width).reshape(steps, width, -1)
         self.all_replaced = bool(self.replaced.all())
-
-
-def _record_in_processes(groups: list[Group], jobs: int, progress: Progress) -> Iterator[Rows]:
-    """Record groups in ``jobs`` processes: process j has groups j, j + jobs, …; yield them in order."""
-    context = multiprocessing.get_context("spawn")
-    processes: list[SpawnProcess] = []
-    receivers: list[Connection] = []
-    done: dict[int, Rows] = {}
-    try:
-        for j in range(jobs):
-            receiver, sender = context.Pipe(duplex=False)
-            work = [(g, groups[g]) for g in range(j, len(groups), jobs)]
-            process = context.Process(target=_work, args=(work, sender), daemon=True)
-            process.start()
-            sender.close()
-            processes.append(process)
-            receivers.append(receiver)
-        for g in range(len(groups)):
-            while g not in done:
-                for ready in wait(receivers):
-                    receiver = cast(Connection, ready)
-                    if not _receive(receiver, done, progress):
-                        receivers.remove(receiver)
-                        receiver.close()
-            yield done.pop(g)
-    finally:
-        for process in processes:
-            process.terminate()
-        for process in processes:
-            process.join()
-        for receiver in receivers:
-            receiver.close()
-
-
-def _receive(receiver: Connection, done: dict[int, Rows], progress: Progress) -> bool:
-    """Take one message: rows told as progress, a recorded group, an error, or None, which is the last."""
-    try:
-        message: Any = receiver.recv()
-    except EOFError as error:
-        raise LfoError(
-            "collect: a worker process ended before its work was done (out of memory?); try --jobs 1"
-        ) from error
-    if isinstance(message, Exception):
-        raise message
-    if isinstance(message, int):
-        progress(message)
-    elif message is not None:
-        group, rows = message
-        done[group] = rows
-    return message is not None
-
-
-def _work(work: list[tuple[int, Group]], sender: Connection) -> None:
-    """A worker process: record the groups, telling progress on the way."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle, who ends this process
-    try:
-        for index, group in work:
-            sender.send((index, _record(group, sender.send)))
-        sender.send(None)
-    except BrokenPipeError:
-        return  # the parent has gone, and with it who would read an error
-    except Exception as error:
-        sender.send(error)

@@ -1,7 +1,7 @@
-"""From the columns of a flat file to :class:`Transitions`: the rules all readers share.
+"""From the columns of a flat file to :class:`Transitions`: the rules that all readers share.
 
-A reader finds the columns; :func:`read_columns` checks and converts them; :func:`to_transitions` works out
-the episodes. Rows are handled by whole arrays, block by block, never one by one.
+A reader finds the columns, :func:`read_columns` checks and converts them, and :func:`to_transitions` works
+out the episodes.
 """
 
 from __future__ import annotations
@@ -35,31 +35,31 @@ class Columns:
     observations: Float32
     """[N, S] state before the step."""
     next_observations: Float32 | None
-    """[N, S] state after the step, or None: then it is the next row's state, inside an episode."""
+    """[N, S] state after the step. None: inside an episode it is the next row's state."""
     rewards: Float32
     """[N]"""
     terminals: Bools | None
-    """[N] the world ended; None if the source does not say."""
+    """[N] the episode ended; None if the source does not say."""
     timeouts: Bools | None
-    """[N] the record ended; None if the source does not say."""
+    """[N] only the record ended, as at a time limit; None if the source does not say."""
     metadata: Metadata
     """Source, environment."""
     actions: Float32 | None = None
-    """[N, A], only where the caller asked for them."""
+    """[N, A], if the caller asked for them."""
     action_bounds: tuple[NDArray[Any], NDArray[Any]] | None = None
-    """Lowest and highest action, [A] each, where the source says."""
+    """Lowest and highest action, [A] each, if the source says."""
 
 
 def read_columns(found: Mapping[str, Any], metadata: Metadata, with_actions: bool = False) -> Columns:
     """Check the columns of one source and convert them to float32 and bool.
 
     Args:
-        found: name to column; a column has ``shape``, ``dtype`` and slices (an h5py data set or an array).
-        metadata: its ``source`` begins every error.
-        with_actions: read ``actions`` too, and insist on them.
+        found: columns by name: arrays or h5py data sets.
+        metadata: goes into the result; errors begin with its ``source``.
+        with_actions: read ``actions`` too; they must be there.
 
     Raises:
-        LfoError: a column that is missing or has a wrong type, shape, length or value.
+        LfoError: a column is missing, or has a wrong type, shape, length or value.
     """
     where = metadata.source
     needed = ["observations", "rewards", "actions"] if with_actions else ["observations", "rewards"]
@@ -74,7 +74,7 @@ def read_columns(found: Mapping[str, Any], metadata: Metadata, with_actions: boo
             "terminals, timeouts",
             expected="at least one of the two",
             found=_names(found),
-            remedy="add `terminals` (true where the world ended) and `timeouts` (true where the record did)",
+            remedy="add `terminals` (true where the task ended) and `timeouts` (true where only the record did)",
         )
     used = {
         name: column
@@ -95,11 +95,11 @@ def read_columns(found: Mapping[str, Any], metadata: Metadata, with_actions: boo
 
 
 def to_transitions(columns: Columns) -> tuple[Transitions, Float32 | None]:
-    """Work out the episodes of the columns; give back the transitions and, where they were read, the actions.
+    """Work out the episodes. Return the transitions and, if they were read, the actions.
 
     An episode ends where a flag is set and at the last row. Where both flags are set, the terminal wins.
-    Without ``next_observations`` an episode's last row has no s' and is dropped; the row before it then ends
-    the record. The columns' own arrays become the transitions', and are changed: they are not to be used again.
+    Without ``next_observations``, the last row of an episode has no s' and is dropped; the row before it is
+    then marked truncated. The columns' arrays are changed in place: do not use them afterwards.
 
     Raises:
         LfoError: no transition is left.
@@ -133,10 +133,10 @@ def to_transitions(columns: Columns) -> tuple[Transitions, Float32 | None]:
 
 
 def _next_rows_as_successors(columns: Columns, ended: Bools) -> tuple[Columns, Bools]:
-    """Take s' from the next row, drop the rows that have none, and move each cut to the row before it.
+    """Take s' from the next row, drop the rows that have none, and mark the rows before them as cut.
 
-    The kept rows are moved together in place, block by block: that spares a third array of the data's size,
-    and the time to be given its memory. A row's new place is at or before its old one, which no later row needs.
+    Rows move in place, in blocks, to save an array of the data's size: a row's new place is never after its
+    old one.
     """
     has_next = ~ended
     has_next[-1] = False
@@ -155,7 +155,7 @@ def _next_rows_as_successors(columns: Columns, ended: Bools) -> tuple[Columns, B
     for start in range(0, n, _PAIRS):
         rows = np.flatnonzero(has_next[start : start + _PAIRS]) + start
         place = np.s_[done : (done := done + len(rows))]
-        # `clip` is never needed: it lets numpy write to `out` without a buffer of its own
+        # mode="clip" lets numpy write to `out` without a buffer; no index is ever clipped
         columns.observations.take(rows + 1, axis=0, out=next_states[place], mode="clip")
         for array in kept:
             array[place] = array.take(rows, axis=0)
@@ -174,13 +174,13 @@ def _next_rows_as_successors(columns: Columns, ended: Bools) -> tuple[Columns, B
     )
     cut = np.zeros(count, dtype=bool)
     ends = np.flatnonzero(ended)
-    places = ends - np.arange(len(ends)) - 1  # among the kept, of the row before an end
+    places = ends - np.arange(len(ends)) - 1  # index, among the kept rows, of the row before each end
     cut[places[has_next[ends - 1]]] = True
     return shorter, cut
 
 
 def refuse_if_larger_than_memory(where: str, size: int) -> None:
-    """Raise LfoError if ``size`` bytes are more than this machine has: mostly a damaged or hostile header."""
+    """Raise LfoError if ``size`` bytes do not fit into memory, as a damaged or hostile header may claim."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 1 << 40
     if size > memory:
         raise LfoError(
@@ -198,12 +198,12 @@ _RANKS = {
     "actions": 2,
 }
 COLUMNS = frozenset(_RANKS)
-"""The names that mean something; other columns are ignored."""
+"""The columns that are read; others are ignored."""
 _FLAGS = ("terminals", "timeouts")
 _MISSING = {
-    "observations": "store the states as a two-dimensional array of that name",
+    "observations": "store the states under that name, with shape [N, dimensions]",
     "rewards": "store each step's reward under that name (zeros, if there are none)",
-    "actions": "this data set is action-free: load it without asking for actions",
+    "actions": "this data set is action-free: use `load` instead of `load_with_actions`",
 }
 
 
@@ -213,7 +213,7 @@ def _names(found: Mapping[str, Any]) -> str:
 
 
 def _check_declarations(where: str, columns: Mapping[str, Any]) -> None:
-    """Types, ranks and lengths, before anything is read."""
+    """Check types, ranks and lengths before anything is read."""
     for name, column in columns.items():
         _check_type(where, name, column)
         _check_rank(where, name, column)
@@ -224,7 +224,7 @@ def _check_declarations(where: str, columns: Mapping[str, Any]) -> None:
             "observations",
             expected="at least 1 row of at least 1 number",
             found=f"shape [{n}, {dim}]",
-            remedy="check that the recording wrote something",
+            remedy="record it again",
         )
     for name, column in columns.items():
         if column.shape[0] != n:
@@ -233,7 +233,7 @@ def _check_declarations(where: str, columns: Mapping[str, Any]) -> None:
                 name,
                 expected=f"{n} rows, as observations has",
                 found=f"{column.shape[0]}",
-                remedy="store all columns with one row a step",
+                remedy="store one row per step in every column",
             )
     if "next_observations" in columns and columns["next_observations"].shape[1] != dim:
         raise data_error(
@@ -269,7 +269,7 @@ def _check_rank(where: str, name: str, column: Any) -> None:
     shape, rank = column.shape, _RANKS[name]
     if len(shape) == rank or (rank == 1 and len(shape) == 2 and shape[1] == 1):
         return
-    remedy = {1: "store one number a row"}.get(rank, "flatten each row to one vector")
+    remedy = {1: "store one number per row"}.get(rank, "flatten each row to a vector")
     if len(shape) > 2 and "observations" in name:
         remedy = (
             "images and stacked frames cannot be learned from yet; flatten each row if it is a state vector"
@@ -288,10 +288,10 @@ def _check_rank(where: str, name: str, column: Any) -> None:
 
 
 def _converted(where: str, name: str, column: Any) -> Any:
-    """The column as a float32 or bool array of its rank, every value checked."""
+    """The column as a float32 or bool array, with every value checked."""
     out = np.empty(column.shape, dtype=bool if name in _FLAGS else np.float32)
     if column.dtype == out.dtype and hasattr(column, "read_direct"):
-        column.read_direct(out)  # HDF5 writes straight into place
+        column.read_direct(out)  # without a copy
     else:
         for start in range(0, len(out), step := _rows_per_block(column)):
             rows = np.s_[start : start + step]
@@ -306,7 +306,7 @@ def _converted(where: str, name: str, column: Any) -> Any:
 
 
 def _rows_per_block(column: Any) -> int:
-    """Rows to read at a time: about a block, and whole chunks, so that none is decompressed twice."""
+    """Rows to read at a time: about one block, in whole chunks, so that none is decompressed twice."""
     rows = max(1, _BLOCK // max(1, math.prod(column.shape[1:])))
     chunk = (getattr(column, "chunks", None) or (1,))[0]
     return int(-(-rows // chunk) * chunk)
@@ -339,7 +339,5 @@ def _check_finite(where: str, name: str, column: Any, out: Float32) -> None:
         name,
         expected="numbers within float32's range" if large else "finite numbers",
         found=f"{value} {place}",
-        remedy="rescale the column"
-        if large
-        else "remove the broken rows, together with the rest of their episode",
+        remedy="rescale the column" if large else "remove the episodes that hold such rows",
     )

@@ -1,7 +1,6 @@
-"""``d4rl:NAME``: a file in the folder where the d4rl package keeps its downloads; D4RL's reference scores.
+"""``d4rl:NAME``, a file in the d4rl package's download folder; and D4RL's reference scores.
 
-The package itself is not needed, nor can it be imported next to a current Gymnasium. File names follow the
-download addresses in its ``d4rl/infos.py``; nothing is ever downloaded here.
+The package itself is not needed, and nothing is downloaded. File names are those of its ``d4rl/infos.py``.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ REF_SCORES: dict[str, tuple[float, float]] = {
     "door": (-56.512833, 2880.5693087298737),
     "kitchen": (0.0, 4.0),
 }
-"""Task to mean return of (a uniform random policy, an expert): D4RL's table (J. Fu et al.,
+"""Task to the mean returns of a random policy and of an expert: D4RL's table (J. Fu et al.,
 "D4RL: Datasets for Deep Data-Driven Reinforcement Learning", arXiv:2004.07219; ``REF_MIN_SCORE`` and
 ``REF_MAX_SCORE`` in Farama-Foundation/D4RL ``d4rl/infos.py``)."""
 
@@ -100,14 +99,14 @@ FILES: dict[str, str] = {
     "kitchen-partial-v0": "kitchen_microwave_kettle_light_slider-v0.hdf5",
     "kitchen-mixed-v0": "kitchen_microwave_kettle_bottomburner_light-v0.hdf5",
 }
-"""Name of a data set to its file's name in the cache folder."""
+"""Name of a data set to the name of its file."""
 
 
 def read(source: str, with_actions: bool = False) -> Columns:
     """The columns of the D4RL data set named ``source``, such as ``hopper-medium-v2``.
 
     Raises:
-        LfoError: a name D4RL does not have, a file that is not there, or one that is not as it should be.
+        LfoError: D4RL has no such name, or the file is missing or cannot be read.
     """
     path = _file(source)
     columns = hdf5.read(str(path), with_actions)
@@ -116,7 +115,7 @@ def read(source: str, with_actions: bool = False) -> Columns:
 
 
 def reference_scores(name: str) -> tuple[float, float] | None:
-    """(Random, expert) returns for a D4RL name such as ``hopper-medium-v2``; None if D4RL has none."""
+    """Returns of (random policy, expert) for a name such as ``hopper-medium-v2``; None if D4RL has none."""
     tasks = [task for task in REF_SCORES if name.startswith(f"{task}-")]
     return REF_SCORES[max(tasks, key=len)] if tasks else None
 
@@ -126,14 +125,14 @@ def normalized_return(name: str, returns: float) -> float: ...
 @overload
 def normalized_return(name: str, returns: NDArray[np.floating]) -> NDArray[np.floating]: ...
 def normalized_return(name: str, returns: float | NDArray[np.floating]) -> float | NDArray[np.floating]:
-    """D4RL's normalised score, ``100 * (R - R_random) / (R_expert - R_random)``: 0 is random, 100 an expert.
+    """D4RL's score, ``100 * (R - R_random) / (R_expert - R_random)``: 0 is random, 100 is an expert.
 
     Args:
         name: D4RL's name of the data set, such as ``hopper-medium-v2``.
         returns: undiscounted episode returns, or their mean.
 
     Raises:
-        LfoError: D4RL has no reference scores for that name.
+        LfoError: D4RL has no reference scores for the name.
     """
     scores = reference_scores(name)
     if scores is None:
@@ -146,7 +145,7 @@ def normalized_return(name: str, returns: float | NDArray[np.floating]) -> float
 
 
 def name_of(source: str) -> str | None:
-    """D4RL's name of a data set given as ``d4rl:NAME`` or as a path to a file of D4RL's naming, else None."""
+    """The NAME of ``d4rl:NAME``, or of a file that is named as D4RL names it; None for other sources."""
     if source.startswith("d4rl:"):
         return source.removeprefix("d4rl:")
     return next((name for name, file in FILES.items() if file == Path(source).name), None)
@@ -160,7 +159,7 @@ def _file(name: str) -> Path:
             "name",
             expected="a name of D4RL's such as hopper-medium-v2",
             found=repr(name),
-            remedy=f"check the spelling, or give the path of the file, if it is in {folder}",
+            remedy="check the spelling, or give the path of the file instead",
         )
     path = folder / FILES[name]
     if not path.is_file():
@@ -169,6 +168,6 @@ def _file(name: str) -> Path:
             "file",
             expected=f"the file {path}",
             found="nothing there",
-            remedy="download it with the d4rl package, or set D4RL_DATASET_DIR to the folder that holds it",
+            remedy="download it with the d4rl package, or set D4RL_DATASET_DIR to the folder that it is in",
         )
     return path

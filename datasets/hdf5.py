@@ -1,9 +1,8 @@
-"""HDF5 in D4RL's flat layout: this project's own files and everybody's D4RL files.
+"""HDF5 in D4RL's flat layout: this project's own files, and any D4RL file.
 
-One data set a column at the file's root: ``observations``, ``rewards``, ``terminals`` and/or ``timeouts``,
-``next_observations`` and ``actions`` if there are any. Whatever else is there (``infos/``, ``metadata/``) is
-ignored. Only data that lies in the file itself is read: links, virtual data sets and external storage could
-name any file of the machine that reads it.
+One array per column at the file's root: ``observations``, ``rewards``, ``terminals`` and/or ``timeouts``, and
+optionally ``next_observations`` and ``actions``. Anything else is ignored. Links, virtual data sets and
+external storage are refused, as they could name any file of the machine that reads them.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ __all__ = ["SCHEMA_VERSION", "SIGNATURE", "plain_dataset", "read", "refuse_unrea
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 SCHEMA_VERSION = 1
-"""Version of this project's attributes; a file without it is somebody else's, which is as welcome."""
+"""Version of this project's attributes. Files of other origin have none."""
 
 _OWN_ATTRIBUTES = {"schema_version", "env_id", "random_frac", "policy", "seed"}
 
@@ -34,7 +33,7 @@ def read(source: str, with_actions: bool = False) -> Columns:
     """The columns of the HDF5 file at path ``source``.
 
     Raises:
-        LfoError: the file is damaged, or a column is missing, elsewhere or not what it should be.
+        LfoError: the file is damaged, or a column is missing, not in the file itself, or malformed.
     """
     path = Path(source)
     with refuse_unreadable(path), _opened(path) as file:
@@ -52,10 +51,10 @@ def read(source: str, with_actions: bool = False) -> Columns:
 
 
 def plain_dataset(path: Path, group: Any, name: str) -> Any:
-    """The data set ``name`` of ``group``, if its data lies in this very file.
+    """The data set ``name`` of ``group``, whose data must be in the file itself.
 
     Raises:
-        LfoError: it is a group, a link, virtual, stored in another file, or nothing was ever written to it.
+        LfoError: it is a group, a link, virtual, stored in another file, or was never written.
     """
     link = group.get(name, getlink=True)
     if not isinstance(link, h5py.HardLink):
@@ -87,7 +86,7 @@ def plain_dataset(path: Path, group: Any, name: str) -> Any:
 
 @contextmanager
 def refuse_unreadable(path: Path) -> Iterator[None]:
-    """Turn what HDF5 raises on damaged data into an :class:`LfoError` about the file at ``path``."""
+    """Turn errors of HDF5 on damaged data into an :class:`LfoError` about the file at ``path``."""
     try:
         yield
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError) as error:
@@ -96,7 +95,7 @@ def refuse_unreadable(path: Path) -> Iterator[None]:
             "contents",
             expected="readable HDF5 data",
             found=_in_one_line(error),
-            remedy="it is damaged, cut short, or compressed by a filter that is not installed: copy it again",
+            remedy="it is damaged, cut short, or needs a compression filter that is not installed: copy it again",
         ) from error
 
 
@@ -123,7 +122,7 @@ def _elsewhere(path: Path, name: str, kind: str) -> LfoError:
         name,
         expected="data inside the file",
         found=kind,
-        remedy="links are not followed, as they may name any file; copy the data into one file (h5copy)",
+        remedy="links are not followed, as they may name any file: copy the data into one file with h5copy",
     )
 
 
@@ -136,7 +135,7 @@ def _metadata(file: Any, path: Path, source: str) -> Metadata:
             "schema_version",
             expected=f"at most {SCHEMA_VERSION}",
             found=f"{version}",
-            remedy="a newer d3g-lfo wrote the file: upgrade with `pip install -U d3g-lfo`",
+            remedy="a newer d3g-lfo wrote the file: upgrade d3g-lfo",
         )
     env_id, policy, seed = attributes.get("env_id"), attributes.get("policy"), attributes.get("seed")
     random_frac = attributes.get("random_frac")
@@ -152,7 +151,7 @@ def _metadata(file: Any, path: Path, source: str) -> Metadata:
 
 
 def _scalars(file: Any) -> dict[str, str | int | float]:
-    """The root's attributes that are one text or number; text without control characters."""
+    """The root's attributes that are a text or a number; control characters become spaces."""
     scalars: dict[str, str | int | float] = {}
     for key in file.attrs:
         try:

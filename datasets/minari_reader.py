@@ -1,4 +1,4 @@
-"""``minari:ID``: a data set in Minari's local store. Nothing is ever downloaded here."""
+"""``minari:ID``, a data set in Minari's local store. Nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ __all__ = ["read"]
 def read(source: str, with_actions: bool = False) -> Columns:
     """The columns of the local Minari data set with the id ``source``.
 
-    An episode of T steps has T + 1 observations in Minari, so every row has its next state. An episode that
-    is flagged neither terminated nor truncated at its end is read as truncated: its record ends there.
+    An episode of T steps has T + 1 observations in Minari, so every row has its next state. An episode whose
+    last step has neither flag is read as truncated.
 
     Raises:
-        LfoError: unknown id, another version's data, damaged data, or spaces other than Box of rank 1.
+        LfoError: the id is unknown, the data is damaged or of another version, or a space is not a 1-D Box.
     """
     where = f"minari:{source}"
     minari = _import_minari(where)
@@ -32,7 +32,7 @@ def read(source: str, with_actions: bool = False) -> Columns:
     _check_files(where, data_path)
     try:
         dataset = minari.load_dataset(source)
-    except Exception as error:  # whatever Minari finds wrong with the files, it is one line here
+    except Exception as error:  # Minari raises many kinds
         raise LfoError(f"{where}: cannot be opened by Minari {minari.__version__}: {_line(error)}") from error
     _check_space(where, "observations", dataset.observation_space)
     if with_actions:
@@ -43,7 +43,7 @@ def read(source: str, with_actions: bool = False) -> Columns:
     env_spec = dataset.env_spec
     metadata = Metadata(
         source=where,
-        path=main if main.is_file() else None,
+        path=main if main.is_file() else data_path,
         env_id=None if env_spec is None else str(env_spec.id),
         attributes={"minari_version": str(dataset.minari_version)},
     )
@@ -80,7 +80,7 @@ def _data_path(where: str, dataset_id: str) -> Path:
 
 
 def _check_files(where: str, data_path: Path) -> None:
-    """Refuse what would make Minari build the environment named by the file, or follow a link out of it."""
+    """Refuse files that would make Minari build the environment that they name, or follow a link."""
     try:
         metadata = json.loads((data_path / "metadata.json").read_text("utf-8"))
         spaces = {"observation_space", "action_space"} & set(metadata)
@@ -113,7 +113,7 @@ def _check_files(where: str, data_path: Path) -> None:
                 )
             for column in ("observations", "rewards", "terminations", "truncations"):
                 if isinstance(file[name].get(column), h5py.Group):
-                    continue  # Dict or Tuple, refused by its space
+                    continue  # Dict or Tuple, refused later for its space
                 if column in file[name]:
                     plain_dataset(main, file[name], column)
 
@@ -139,7 +139,7 @@ def _check_space(where: str, field: str, space: Any) -> None:
 def _concatenated(
     where: str, dataset: Any, with_actions: bool
 ) -> tuple[dict[str, Any], np.ndarray[Any, Any]]:
-    """All episodes' columns one after the other, in the flat layout, and the index of each one's last row."""
+    """The columns of all episodes in the flat layout, and the index of each episode's last row."""
     total, dim = int(dataset.total_steps), int(dataset.observation_space.shape[0])
     refuse_if_larger_than_memory(where, 8 * total * dim)
     columns: dict[str, Any] = {

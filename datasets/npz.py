@@ -1,4 +1,4 @@
-"""NumPy's ``.npz`` with the same keys as the HDF5 layout. Pickled objects in it are never opened."""
+"""NumPy's ``.npz`` with the keys of the HDF5 layout. Pickled objects are never opened."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def read(source: str, with_actions: bool = False) -> Columns:
     """The columns of the ``.npz`` file at path ``source``.
 
     Raises:
-        LfoError: the file is damaged or holds pickles, or a column is missing or not what it should be.
+        LfoError: the file is damaged or holds pickles, or a column is missing or malformed.
     """
     path = Path(source)
     try:

@@ -1,9 +1,9 @@
-"""The policies π_o that data is collected with, in numpy alone.
+"""The policies π_o that data is collected with, in numpy.
 
-A policy has one method, ``act(observations [B, S], rng) -> actions [B, A]``. It is ``expert`` (shipped with
-the package for some environments), ``random``, or the path of a file:
+A policy has a ``name`` and a method ``act(observations [B, S], rng) -> actions [B, A]``. :func:`load_policy`
+takes ``expert`` (shipped for some environments), ``random``, or the path of a file:
 
-``.safetensors``, this project's own, which holds numbers only and is safe to load from anyone:
+``.safetensors``, this project's own format. It holds numbers only, so it is safe to load:
 
 ====================  =======================  ==============================================================
 tensor                shape                    meaning
@@ -15,10 +15,10 @@ tensor                shape                    meaning
 
 with the metadata (all text) ``format`` = ``d3g-lfo policy``, ``version`` = ``1``, ``activation`` = ``relu``
 or ``tanh`` between layers, ``output`` = ``tanh`` (squashed, then scaled to the bounds) or ``clip``,
-``env_id``, ``algorithm``, ``return_mean`` ± ``return_std`` over ``episodes`` measured episodes, and the
+``env_id``, ``algorithm``, ``return_mean`` and ``return_std`` over ``episodes`` measured episodes, and the
 training ``command``.
 
-``.zip``, a model of Stable-Baselines3. Loading one unpickles it, which can run any code: only with
+``.zip``, a Stable-Baselines3 model. Loading it unpickles it, which can run any code, so it takes
 ``trust_pickle=True``.
 """
 
@@ -52,11 +52,11 @@ OUTPUTS = ("tanh", "clip")
 
 
 class Policy(Protocol):
-    """What acts: a batch of observations in, a batch of actions out."""
+    """Turns a batch of observations into a batch of actions."""
 
     @property
     def name(self) -> str:
-        """What a data set says it was collected with."""
+        """What data sets call the policy."""
 
     def act(self, observations: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Actions [B, A] float32 for observations [B, S] float32."""
@@ -98,7 +98,7 @@ class MLPPolicy:
 
     @property
     def state_dim(self) -> int:
-        """The length S of the observations it takes."""
+        """Length S of its observations."""
         return int(self.weights[0].shape[0])
 
     def act(self, observations: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
@@ -116,7 +116,7 @@ class MLPPolicy:
         return np.asarray(self.low + (np.tanh(x) + 1) * (0.5 * (self.high - self.low)))
 
     def to_bytes(self, metadata: Mapping[str, str]) -> bytes:
-        """The contents of a ``.safetensors`` file, in the layout that the module's docstring documents."""
+        """The contents of a ``.safetensors`` file; the module's docstring describes the layout."""
         tensors = {"action_low": self.low, "action_high": self.high}
         tensors |= {f"weights.{k}": np.ascontiguousarray(w) for k, w in enumerate(self.weights)}
         tensors |= {f"biases.{k}": b for k, b in enumerate(self.biases)}
@@ -125,33 +125,35 @@ class MLPPolicy:
 
 
 def expert_envs() -> list[str]:
-    """The ids of the environments that have a built-in expert."""
+    """Ids of the environments that have a built-in expert."""
     files = (Path(entry.name) for entry in _experts().iterdir())
     return sorted(file.stem for file in files if file.suffix == ".safetensors")
 
 
 def load_policy(policy: str | Path, env: Env, *, trust_pickle: bool = False) -> Policy:
-    """Load the policy that is to act in ``env``.
+    """Load a policy and check that it fits ``env``.
 
     Args:
         policy: ``expert``, ``random``, or the path of a ``.safetensors`` or of a Stable-Baselines3 ``.zip``.
-        env: the environment, against whose observations and actions the policy is checked.
-        trust_pickle: load a Stable-Baselines3 zip, although that can run code which the file brings.
+        env: the environment to act in.
+        trust_pickle: load a Stable-Baselines3 zip, although it can run code hidden in it.
 
     Raises:
-        LfoError: there is no expert for the environment, the file is missing, not a policy or not trusted, or
-            its shapes do not fit the environment.
+        LfoError: there is no expert for the environment; the file is missing, not a policy or not trusted; or
+            its observations or action bounds are not the environment's.
     """
     low, high = action_bounds(env)
     if str(policy) == "random":
         return RandomPolicy(low, high)
     named = str(policy) == "expert"
     loaded = _read_expert(env) if named else _read_path(Path(policy), trust_pickle=trust_pickle)
-    require_state_dim(env, loaded.state_dim, of=f"policy {policy}")
+    require_state_dim(
+        env, loaded.state_dim, of=f"policy {policy}", use="the environment that the policy was trained in"
+    )
     if not (np.array_equal(loaded.low, low) and np.array_equal(loaded.high, high)):
         raise LfoError(
             f"policy {policy}: expected the environment's action bounds {low.tolist()} to {high.tolist()}, "
-            f"found {loaded.low.tolist()} to {loaded.high.tolist()}; it was made for another environment"
+            f"found {loaded.low.tolist()} to {loaded.high.tolist()}; use the environment that the policy was trained in"
         )
     return loaded
 
@@ -165,7 +167,7 @@ def _read_expert(env: Env) -> MLPPolicy:
     if env_id not in expert_envs():
         raise LfoError(
             f"no built-in expert for {env_id or env}: there is one for {', '.join(expert_envs())}; "
-            "use `--policy PATH` or `--policy random`"
+            "pass --policy PATH, or --random-frac 1 for random actions only"
         )
     with resources.as_file(_experts() / f"{env_id}.safetensors") as path:
         return _read_safetensors(path, name="expert")
@@ -175,16 +177,16 @@ def _read_path(path: Path, *, trust_pickle: bool) -> MLPPolicy:
     if path.is_dir() or not path.exists():
         found = "a directory" if path.is_dir() else "nothing"
         raise LfoError(
-            f"policy {path}: expected a file, found {found}; give `expert`, `random`, or the path of a "
-            ".safetensors or .zip"
+            f"policy {path}: expected a file, found {found}; give expert, random, the path of a .safetensors "
+            "or .zip, or, on the command line, the folder of a run"
         )
     if path.suffix == ".safetensors":
         return _read_safetensors(path, name=path.name)
     if zipfile.is_zipfile(path):
         if not trust_pickle:
             raise LfoError(
-                f"policy {path}: loading a Stable-Baselines3 zip can run code that is hidden in it; "
-                "if you trust where it comes from, add --trust-pickle (in Python: trust_pickle=True)"
+                f"policy {path}: loading a Stable-Baselines3 zip can run code hidden in it; if you trust the file, "
+                "pass --trust-pickle (in Python: trust_pickle=True)"
             )
         return _read_sb3(path)
     raise LfoError(
@@ -236,7 +238,7 @@ def _read_safetensors(path: Path, *, name: str) -> MLPPolicy:
 
 
 def _check_shapes(policy: MLPPolicy, path: Path) -> None:
-    """Check that each layer takes what the one before it gives, and the last gives an action."""
+    """Check that the layers' shapes fit each other and the action bounds."""
     shapes = [w.shape for w in policy.weights]
     inner = all(len(s) == 2 for s in shapes)
     widths = [*(s[0] for s in shapes[1:]), policy.low.size] if inner else []
@@ -251,19 +253,19 @@ def _check_shapes(policy: MLPPolicy, path: Path) -> None:
             "tensors",
             expected="layers whose shapes follow on each other",
             found=found,
-            remedy="write the file anew",
+            remedy="write the file again",
         )
 
 
 def _read_sb3(path: Path) -> MLPPolicy:
-    """Extract the actor of a Stable-Baselines3 model, and check that it acts as the model does."""
+    """Extract the actor of a Stable-Baselines3 model, and check that it acts like the model."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # other libraries' notes on their own versions
+            warnings.simplefilter("ignore")  # about versions of other libraries
             import stable_baselines3
     except ImportError as error:
         raise LfoError(
-            f"policy {path}: reading it needs Stable-Baselines3; install it with `pip install 'd3g-lfo[sb3]'`"
+            f"policy {path}: reading it needs Stable-Baselines3; run `pip install stable-baselines3`"
         ) from error
     try:
         algorithm = _sb3_algorithm(path)
@@ -273,7 +275,7 @@ def _read_sb3(path: Path) -> MLPPolicy:
         policy = from_sb3(model, algorithm, name=path.name)
     except LfoError:
         raise
-    except Exception as error:  # what unpickling anyone's file can raise is not enumerable
+    except Exception as error:  # unpickling can raise anything
         raise LfoError(
             f"policy {path}: not a Stable-Baselines3 model that can be loaded "
             f"({type(error).__name__}: {error}); "
@@ -282,14 +284,14 @@ def _read_sb3(path: Path) -> MLPPolicy:
     probe = np.random.default_rng(0).normal(size=(64, policy.state_dim)).astype(np.float32)
     if not np.allclose(policy.act(probe), model.predict(probe, deterministic=True)[0], atol=1e-4):
         raise LfoError(
-            f"policy {path}: its network is not a plain perceptron from observations to actions; "
-            "only MlpPolicy without a features extractor of its own can be read"
+            f"policy {path}: its network is not a plain perceptron from observations to actions; train it with "
+            "MlpPolicy, without a features extractor of its own"
         )
     return policy
 
 
 def _sb3_algorithm(path: Path) -> str:
-    """Which algorithm saved the zip, from the module name of its policy class."""
+    """The algorithm that saved the zip, told by the module of its policy class."""
     with zipfile.ZipFile(path) as archive:
         data = json.loads(archive.read("data"))
     module = str(data["policy_class"]["__module__"])
@@ -305,16 +307,16 @@ def _sb3_algorithm(path: Path) -> str:
 
 
 def from_sb3(model: Any, algorithm: str, *, name: str) -> MLPPolicy:
-    """The actor of a Stable-Baselines3 model with ``MlpPolicy``: its deterministic action, in numpy.
+    """The deterministic actor of a Stable-Baselines3 model with ``MlpPolicy``, in numpy.
 
     Args:
         model: the model.
-        algorithm: ``TD3`` (or DDPG's) and ``SAC``, which squash with tanh and scale, or ``PPO`` (or A2C's),
-            which clip.
-        name: what the policy is called in data sets.
+        algorithm: ``TD3`` (also for DDPG) or ``SAC``, which squash with tanh, or ``PPO`` (also for A2C),
+            which clips.
+        name: what data sets call the policy.
 
     Raises:
-        LfoError: activations between its layers are of a kind that :class:`MLPPolicy` does not have.
+        LfoError: its activations are neither relu nor tanh.
     """
     network = model.policy
     if algorithm == "TD3":

@@ -1,4 +1,4 @@
-"""Every format that can be read, and :func:`load`, which chooses among them."""
+"""The formats that can be read, and :func:`load`, which picks one."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ READERS: dict[str, Callable[[str, bool], Columns]] = {
     "d4rl": d4rl.read,
     "minari": minari_reader.read,
 }
-"""Format to reader: (what follows ``FORMAT:``, whether actions are wanted) to the source's columns."""
+"""Readers by format. Each takes what follows ``FORMAT:`` and whether to read actions, and returns the columns."""
 
 SIGNATURES: dict[bytes, str] = {hdf5.SIGNATURE: "hdf5", npz.SIGNATURE: "npz"}
-"""First bytes of a file to the format they stand for; a file's name decides nothing."""
+"""First bytes of a file to its format; the file's name does not matter."""
 
 _STRANGERS = {
     b"\x80": "a Python pickle, which is never opened as that can run code",
@@ -44,10 +44,10 @@ def load(source: str | Path) -> Transitions:
         source: a path to an HDF5 or ``.npz`` file, recognised by its content; ``minari:ID``; ``d4rl:NAME``.
 
     Returns:
-        The transitions; suspicious but legal data is loaded with :attr:`Transitions.warnings`.
+        The transitions. What is legal but looks wrong is listed in :attr:`Transitions.warnings`.
 
     Raises:
-        LfoError: what cannot be read without guessing, in one line: where, expected, found, remedy.
+        LfoError: the data cannot be read without guessing.
     """
     return to_transitions(_read(str(source), False))[0]
 
@@ -55,21 +55,21 @@ def load(source: str | Path) -> Transitions:
 def load_with_actions(
     source: str | Path, bounds: tuple[NDArray[Any], NDArray[Any]] | None = None
 ) -> tuple[Transitions, NDArray[np.float32]]:
-    """Read the transitions and, apart from them, the actions [N, A] that led from s to s'.
+    """Read the transitions and, separately, the actions [N, A] that led from s to s'.
 
     Args:
         source: as for :func:`load`.
-        bounds: lowest and highest action, [A] each, such as ``(space.low, space.high)``; actions outside are
-            warned of. Minari's data sets bring their own.
+        bounds: lowest and highest action, [A] each, such as ``(space.low, space.high)``; actions outside
+            cause a warning. Minari's data sets bring their own.
 
     Raises:
-        LfoError: as for :func:`load`, and where there are no actions.
+        LfoError: as for :func:`load`, or there are no actions.
     """
     columns = _read(str(source), True)
     if bounds is not None:
         columns.action_bounds = bounds
     data, actions = to_transitions(columns)
-    assert actions is not None  # read_columns insists on them
+    assert actions is not None  # read_columns checks
     actions.flags.writeable = False
     return data, actions
 

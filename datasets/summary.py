@@ -12,16 +12,16 @@ from lfo.datasets.transitions import Transitions
 
 __all__ = ["summarize"]
 
-_BLOCK = 1 << 14  # rows taken to double precision at a time
+_BLOCK = 1 << 14  # rows converted to float64 at a time
 
 
 def summarize(data: Transitions) -> dict[str, Any]:
-    """Counts, returns, lengths, flags and ranges, as plain numbers and lists that go into JSON.
+    """Counts, returns, lengths, flags and ranges, as plain numbers and lists that fit into JSON.
 
-    Returns and lengths are over all E episodes, of the rows that were kept; standard deviations are of the
-    population. ``states``, ``steps`` (s' - s) and ``rewards`` each hold min, mean, max and std, the
-    first two a value a dimension. ``normalized_return`` is D4RL's, 0 to 100, or None where
-    it has no reference scores.
+    Returns and lengths are over all E episodes, counting only rows that were kept; standard deviations are
+    population ones. ``states``, ``steps`` (s' - s) and ``rewards`` hold min, mean, max and std, one value per
+    dimension except for rewards. ``normalized_return`` is D4RL's score (0 random, 100 expert), or None
+    if D4RL has no reference scores for the data. ``behaviour`` names the recorded policy.
     """
     metadata = data.metadata
     returns, lengths = data.episode_returns(), data.episode_lengths()
@@ -49,6 +49,7 @@ def summarize(data: Transitions) -> dict[str, Any]:
         "has_actions": metadata.has_actions,
         "random_frac": metadata.random_frac,
         "policy": metadata.policy,
+        "behaviour": metadata.behaviour,
         "seed": metadata.seed,
         "dropped": metadata.dropped,
         "dropped_reason": metadata.dropped_reason,
@@ -61,7 +62,7 @@ def summarize(data: Transitions) -> dict[str, Any]:
 
 
 def _ranges(values: NDArray[np.float32], less: NDArray[np.float32] | None = None) -> dict[str, list[float]]:
-    """Per column of ``values - less``: min, mean, max and std, in double precision, in two passes."""
+    """Per column of ``values - less``: min, mean, max and std, in float64, in two passes."""
     low = np.full(values.shape[1], np.inf)
     high, total, squares = -low, np.zeros_like(low), np.zeros_like(low)
 

@@ -1,7 +1,6 @@
-"""Signs that a legal data set does not mean what its flags and columns say. Each is one line; none is fatal.
+"""Warnings about data that is legal but looks wrong, one line each.
 
-Every test works on whole arrays. Those on states look at a bounded sample where that is enough, so that
-reading stays about as fast as the disk.
+Tests on states look at a sample where that is enough, so that reading stays about as fast as the disk.
 """
 
 from __future__ import annotations
@@ -22,19 +21,21 @@ States = NDArray[np.float32]
 
 _BLOCK = 1 << 12  # rows compared at a time
 _SAMPLE = 4096  # steps that the size of a usual step is taken from
-_EPISODES = 1024  # episodes whose ends are looked at
-_JUMP = 4.0  # an end's median step that is called a jump, in medians of the usual step
-_JUMP_OF_MEAN = 2.0  # and in means, which is what counts where most steps stand still
+_EPISODES = 1024  # episodes whose first and last steps are looked at
+_JUMP = 4.0  # a jump is longer than this many medians of the usual step ...
+_JUMP_OF_MEAN = 2.0  # ... and this many means, which matters where most steps stand still
 
 
 def in_flags(terminals: Bools | None, timeouts: Bools | None) -> list[str]:
-    """What the two flag columns, [N] each, as the source has them, give away."""
+    """Warnings about the two flag columns, [N] each, as the source has them."""
     if terminals is None:
-        return ["there are no `terminals`: nothing stops bootstrapping; right only if the task never ends"]
+        return [
+            "there are no `terminals`: nothing stops bootstrapping, which is right only if the task never ends"
+        ]
     ends = terminals if timeouts is None else terminals | timeouts
     if not ends.any():
         return [
-            f"no flag is ever set: read as one episode of {len(ends)} rows; if there were resets, mark them"
+            f"no flag is ever set: read as one episode of {len(ends)} rows; mark the resets, if there were any"
         ]
     share = np.count_nonzero(terminals) / len(terminals)
     if len(terminals) > 1 and share > 0.5:
@@ -45,7 +46,7 @@ def in_flags(terminals: Bools | None, timeouts: Bools | None) -> list[str]:
 
 
 def _time_limit(terminals: Bools, ends: Bools) -> list[str]:
-    """A terminal on every episode of the greatest length is a time limit written into the wrong column."""
+    """Terminals on episodes of the greatest length: probably a time limit in the wrong column."""
     last = np.flatnonzero(ends)
     lengths = np.diff(last, prepend=-1)
     terminal = lengths[terminals[last]]
@@ -59,18 +60,18 @@ def _time_limit(terminals: Bools, ends: Bools) -> list[str]:
     which = "every terminal ends" if always else f"{at_limit} terminals end"
     return [
         f"{which} an episode of exactly {longest} steps: that looks like a time limit, which belongs in "
-        "`timeouts` (as a terminal it teaches that nothing follows)"
+        "`timeouts` (a terminal says that nothing follows)"
     ]
 
 
 def in_dropped_rows(terminals: Bools) -> list[str]:
-    """Without next states an episode's last row is dropped, and with it all that is known of terminations."""
+    """Terminal rows that were dropped because there are no next states."""
     count = int(np.count_nonzero(terminals))
     if count == 0:
         return []
     return [
-        f"all {count} terminal rows were dropped for want of a next state: nothing is left that stops "
-        "bootstrapping; store `next_observations` if the task can fail"
+        f"all {count} terminal rows were dropped, as they have no next state: nothing stops bootstrapping; "
+        "store `next_observations` if the task can fail"
     ]
 
 
@@ -80,18 +81,18 @@ def in_actions(actions: NDArray[np.float32], low: NDArray[Any], high: NDArray[An
     if outside == 0:
         return []
     return [
-        f"{outside} of {len(actions)} actions are outside the bounds: the environment did something else, "
-        "often a clip"
+        f"{outside} of {len(actions)} actions are outside the bounds: the environment did something else with "
+        "them, often a clip"
     ]
 
 
 def in_transitions(data: Transitions) -> list[str]:
-    """What states, next states and rewards give away."""
+    """Warnings about states, next states and rewards."""
     return [*_constant(data), *_jumps(data)]
 
 
 def in_chain(states: States, next_states: States, ends: Bools) -> list[str]:
-    """Rows inside an episode whose s' is not the next row's s; ``ends`` [N] flags each episode's last row."""
+    """Rows inside an episode whose s' is not the next row's s; ``ends`` [N] is true on last rows."""
     last = np.flatnonzero(ends[:-1])
     at_ends = int(np.count_nonzero(next_states[last] != states[last + 1]))
     if sum(int(np.count_nonzero(block)) for block in _unequal(states, next_states)) == at_ends:
@@ -100,24 +101,24 @@ def in_chain(states: States, next_states: States, ends: Bools) -> list[str]:
     broken[last] = False
     return [
         f"s' differs from the next row's s in {broken.sum()} of {len(broken) - len(last)} rows "
-        "inside an episode: they may be shuffled, thinned out, or ends may be unmarked"
+        "inside an episode: rows may be shuffled or left out, or ends of episodes not marked"
     ]
 
 
 def in_resets(states: States, next_states: States, terminals: Bools) -> list[str]:
-    """Terminal rows whose s' is the next episode's first state: what an automatic reset leaves behind."""
+    """Terminal rows whose s' is the next episode's first state, as an automatic reset leaves them."""
     last = np.flatnonzero(terminals[:-1])
     leaked = int((next_states[last] == states[last + 1]).all(axis=1).sum())
     if leaked == 0:
         return []
     return [
         f"s' is the next episode's first state in {leaked} of {len(last)} terminal rows: an automatic reset "
-        "overwrote the state it ended in; leave `next_observations` out and such rows are dropped"
+        "overwrote the last state; leave `next_observations` out to have such rows dropped"
     ]
 
 
 def _unequal(states: States, next_states: States) -> Iterator[Bools]:
-    """Row by row and value by value, where s' is not the next row's s: [N - 1, S], by blocks of rows."""
+    """Where s' is not the next row's s, value by value: [N - 1, S], in blocks of rows."""
     for start in range(0, len(states) - 1, _BLOCK):
         stop = min(start + _BLOCK, len(states) - 1)
         yield next_states[start:stop] != states[start + 1 : stop + 1]
@@ -131,7 +132,7 @@ def _constant(data: Transitions) -> list[str]:
     still = np.flatnonzero((head == head[0]).all(axis=0))
     still = still[(data.states[:, still] == data.states[0, still]).all(axis=0)]
     if len(still):
-        notes.append(f"state dimension {_listed(still)} never changes: it carries nothing to learn from")
+        notes.append(f"state dimension {_listed(still)} never changes: there is nothing to learn from it")
     if all(bool((part == data.rewards[0]).all()) for part in (data.rewards[:1024], data.rewards)):
         notes.append(f"rewards never vary: all are {data.rewards[0]:g}")
     return notes
@@ -142,10 +143,10 @@ def _listed(indices: NDArray[np.intp]) -> str:
 
 
 def _jumps(data: Transitions) -> list[str]:
-    """First or last steps of episodes that are far longer than the others: a state of another episode.
+    """First or last steps that are far longer than usual: they may hold a state of another episode.
 
-    A step's length is the mean over dimensions of |s' - s|, in units of each dimension's usual mean.
-    An end jumps if its median over episodes exceeds 4 medians, 2 means and the 99th percentile of those.
+    The length of a step is the mean over dimensions of |s' - s|, each divided by its usual mean. It is a jump
+    if its median over episodes exceeds 4 times the usual median, twice the mean, and the 99th percentile.
     """
     starts, lengths = data.episode_starts, data.episode_lengths()
     long = np.flatnonzero(lengths >= 4)
@@ -171,8 +172,8 @@ def _jumps(data: Transitions) -> list[str]:
         median = float(np.median((_step(data, at)[:, moving] / scale[moving]).mean(axis=1)))
         if median > limit:
             notes.append(
-                f"the {name} step of an episode is a jump, by the median {median:.3g} times the usual mean: "
-                "its state may belong to another episode (check what the recorder does at a reset)"
+                f"the {name} step of an episode is a jump, in the median {median:.3g} times the usual step: it may "
+                "hold a state of another episode (check what the recorder does at a reset)"
             )
     return notes
 

@@ -1,7 +1,8 @@
-"""What everything here reads, writes and learns from: transitions (s, s', r, d) without actions."""
+"""Transitions (s, s', r, d) without actions: what readers give, what is written, what is learned from."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import InitVar, dataclass, field
@@ -13,23 +14,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lfo.errors import LfoError
+from lfo.errors import LfoError, data_error
 
-__all__ = ["Metadata", "Transitions", "file_sha256", "first_non_finite"]
+__all__ = ["Metadata", "Transitions", "behaviour_name", "file_sha256", "first_non_finite"]
 
 _BLOCK = 1 << 18  # values looked at at a time
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """Where a data set comes from and what was noticed on the way. Everything is optional."""
+    """Where a data set comes from, and what was noticed while reading it. Everything is optional."""
 
     source: str = "memory"
     """The path or id it was read from, as the user gave it."""
     path: Path | None = None
-    """The file that holds the data, where there is one."""
+    """The file that holds the data, or the folder, for a Minari data set of many files."""
     env_id: str | None = None
-    """Gymnasium id of the environment that was recorded."""
+    """Gymnasium id of the recorded environment, with its module if it has one: what ``make_env`` takes."""
     random_frac: float | None = None
     """Fraction of uniform random actions in the recorded policy, in [0, 1]."""
     policy: str | None = None
@@ -41,45 +42,82 @@ class Metadata:
     dropped: int = 0
     """Rows of the source that are left out."""
     dropped_reason: str = ""
-    """Why they are left out, in words."""
+    """Why they are left out."""
     warnings: tuple[str, ...] = ()
-    """What looks suspicious though it is legal, a line each."""
+    """What is legal but looks wrong, one line each."""
     attributes: Mapping[str, str | int | float] = field(default_factory=dict)
-    """The source's other attributes, such as package versions."""
+    """Other attributes of the source, such as package versions."""
 
     @cached_property
     def sha256(self) -> str | None:
-        """SHA-256 of the file's bytes in hexadecimal, computed when first asked for; None without a file."""
+        """SHA-256 of ``path``, see :func:`file_sha256`; computed when first asked for. None without a path."""
         return None if self.path is None else file_sha256(self.path)
+
+    @property
+    def env_kwargs(self) -> dict[str, Any]:
+        """Arguments that the environment was made with: ``make_env(env_id, **env_kwargs)`` makes it again.
+
+        Raises:
+            LfoError: the attribute of that name is not a JSON object.
+        """
+        found = self.attributes.get("env_kwargs", "{}")
+        try:
+            return dict(json.loads(str(found)))
+        except (ValueError, TypeError) as error:
+            raise data_error(
+                self.source,
+                "attribute env_kwargs",
+                expected="a JSON object",
+                found=repr(found),
+                remedy="delete or rewrite it",
+            ) from error
+
+    @property
+    def behaviour(self) -> str:
+        """The recorded policy in words, for tables; see :func:`behaviour_name`."""
+        return behaviour_name(self.policy, self.random_frac)
+
+
+def behaviour_name(policy: str | None, random_frac: float | None) -> str:
+    """A recorded policy π_o in words: ``expert, 25% random actions``, ``random``, or ``not recorded``.
+
+    Args:
+        policy: its name, if known.
+        random_frac: fraction of uniform random actions, in [0, 1], if known.
+    """
+    if random_frac == 1 or policy == "random":
+        return "random"
+    share = f"{random_frac:.0%} random actions" if random_frac else ""
+    return ", ".join(part for part in (policy, share) if part) or "not recorded"
 
 
 @dataclass(frozen=True, eq=False)
 class Transitions:
     """N transitions of E episodes, one after the other. There are no actions here, by design.
 
-    The arrays are converted to the types below, made C-contiguous and read-only. The last row of every
-    episode is terminated or truncated; the last episode of a recording may be neither.
+    Arrays are converted to the types below and made C-contiguous and read-only. Every episode's last row is
+    terminated or truncated, except that the very last row may be neither.
 
     Raises:
-        LfoError: shapes that do not agree, no rows, NaN or infinite values.
+        LfoError: shapes do not agree, there are no rows, or a value is NaN or infinite.
     """
 
     states: NDArray[np.float32]
     """[N, S] state s before the step, in the environment's units."""
     next_states: NDArray[np.float32]
-    """[N, S] state s' after the step; at an episode's end the state it ended in, never the next reset's."""
+    """[N, S] state s' after the step; at an episode's end, the state it ended in, not the next reset's."""
     rewards: NDArray[np.float32]
     """[N] reward of the step."""
     terminated: NDArray[np.bool_]
-    """[N] the world ended here: no value follows."""
+    """[N] the episode ended here: no value follows."""
     truncated: NDArray[np.bool_]
-    """[N] only the record ended here (time limit, cut): value goes on. Never set where ``terminated`` is."""
+    """[N] only the record ended here, as at a time limit: value goes on. False where ``terminated`` is set."""
     metadata: Metadata = field(default_factory=Metadata)
     """Source, environment, warnings."""
     known_finite: InitVar[bool] = False
-    """Spares the search for NaN and infinity where the caller has made it."""
+    """Skip the search for NaN and infinity, if the caller has done it."""
     episode_starts: NDArray[np.int64] = field(init=False)
-    """[E] index of each episode's first row, rising, the first 0. Worked out from the two flags."""
+    """[E] index of each episode's first row, ascending from 0. Computed from the two flags."""
 
     def __post_init__(self, known_finite: bool) -> None:
         """Convert, check, freeze."""
@@ -114,7 +152,7 @@ class Transitions:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What looks suspicious though it is legal, a line each."""
+        """What is legal but looks wrong, one line each."""
         return self.metadata.warnings
 
     @property
@@ -165,8 +203,8 @@ def _check_finite(name: str, array: NDArray[np.float32]) -> None:
 def first_non_finite(array: NDArray[np.float32]) -> int | None:
     """Flat index of the first NaN or infinity of a C-contiguous array, None if there is none.
 
-    Works block by block, so that no second array of the data's size is made. A sum of squares that is finite
-    has only finite terms, and is computed at the speed of memory; one that is not may just be too large.
+    Works in blocks, to need little memory. A finite sum of squares proves that all terms are finite, and is
+    fast; an infinite one may only be too large, so that block is searched.
     """
     flat = array.reshape(-1)
     for start in range(0, flat.size, _BLOCK):
@@ -181,9 +219,14 @@ def first_non_finite(array: NDArray[np.float32]) -> int | None:
 
 
 def file_sha256(path: str | Path) -> str:
-    """SHA-256 of a file's bytes in hexadecimal, read a mebibyte at a time."""
+    """SHA-256 in hexadecimal of a file's bytes, or of a folder's files: of their names and bytes, in order."""
+    path = Path(path)
     digest = sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
+    if path.is_dir():
+        for name in sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()):
+            digest.update(f"{name}\0{file_sha256(path / name)}\n".encode())
+        return digest.hexdigest()
+    with path.open("rb") as opened:
+        while block := opened.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()

@@ -1,10 +1,8 @@
-"""Writing data sets: this project's HDF5, and Minari where actions were kept."""
+"""Writing data sets: as HDF5, or, with actions, into Minari's local store."""
 
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 import warnings
 from importlib import metadata as packages
 from pathlib import Path
@@ -14,9 +12,10 @@ import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lfo.atomic import atomic_path, check_output
 from lfo.datasets.hdf5 import SCHEMA_VERSION
 from lfo.datasets.transitions import Transitions, first_non_finite
-from lfo.errors import LfoError, data_error
+from lfo.errors import LfoError
 
 __all__ = ["check_output", "export_minari", "save"]
 
@@ -26,15 +25,15 @@ _PACKAGES = ("d3g-lfo", "gymnasium", "mujoco", "numpy", "h5py")
 def save(
     data: Transitions, path: str | Path, *, actions: ArrayLike | None = None, overwrite: bool = False
 ) -> Path:
-    """Write the transitions as HDF5 in D4RL's flat layout; the same data gives the same bytes.
+    """Write transitions as HDF5 in D4RL's flat layout. The same data gives the same bytes.
 
-    The file appears whole or not at all: it is written beside its place and renamed.
+    The file appears whole or not at all.
 
     Args:
-        data: what to write; ``env_id``, ``random_frac``, ``policy``, ``seed`` and the further attributes of
-            its metadata become attributes of the file.
-        path: where to.
-        actions: [N, A] actions to keep beside the transitions; none are written otherwise.
+        data: the transitions. ``env_id``, ``random_frac``, ``policy``, ``seed`` and ``attributes`` of the
+            metadata become attributes of the file.
+        path: of the file.
+        actions: [N, A] actions to store too; by default none are.
         overwrite: replace an existing file.
 
     Returns:
@@ -46,73 +45,34 @@ def save(
     path = Path(path)
     columns = _columns(data, actions)
     check_output(path, overwrite=overwrite)
-    temporary = None
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        os.close(handle)
-        _write(Path(temporary), columns, _attributes(data))
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
+        with atomic_path(path) as temporary:
+            _write(temporary, columns, _attributes(data))
     except (OSError, RuntimeError, ValueError) as error:
-        raise data_error(
-            path,
-            "output",
-            expected="a place to write to",
-            found=getattr(error, "strerror", None) or " ".join(str(error).split()),
-            remedy="check that the folder exists, is yours and has room",
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise LfoError(
+            f"{path}: cannot be written: {reason}; free some space, or choose another place"
         ) from error
-    finally:
-        if temporary is not None and os.path.exists(temporary):
-            os.unlink(temporary)
     return path
-
-
-def check_output(path: str | Path, *, overwrite: bool = False) -> None:
-    """Check that a file can be written at ``path``; worth doing before long work, not only after it.
-
-    Raises:
-        LfoError: it is a directory, it exists and ``overwrite`` is not set, or its folder is missing or not
-            writable.
-    """
-    path = Path(path)
-    if path.is_dir():
-        raise data_error(
-            path, "output", expected="a file name", found="a directory", remedy="add a name ending in .h5"
-        )
-    if path.exists() and not overwrite:
-        raise data_error(
-            path,
-            "output",
-            expected="no such file yet",
-            found="one",
-            remedy="choose another name or say --overwrite",
-        )
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise data_error(
-            path,
-            "output",
-            expected="a place to write to",
-            found="a folder that is not writable" if path.parent.is_dir() else "no such folder",
-            remedy="check that the folder exists, is yours and has room",
-        )
 
 
 def export_minari(
     data: Transitions, actions: ArrayLike, dataset_id: str, *, low: ArrayLike, high: ArrayLike
 ) -> None:
-    """Add the transitions to Minari's local store, under ``dataset_id`` (``name-v0``).
+    """Add transitions to Minari's local store.
 
-    Minari keeps T + 1 observations for an episode of T steps, so s' of a row has to be s of the next.
+    Minari stores T + 1 observations for an episode of T steps, so inside an episode, s' of a row must equal s
+    of the next row.
 
     Args:
-        data: what to write; its last episode is stored as truncated if it is not ended.
-        actions: [N, A]; Minari has no data sets without them.
-        dataset_id: Minari's id; an existing one is refused.
+        data: the transitions. A last episode with neither flag is stored as truncated.
+        actions: [N, A]; Minari requires them.
+        dataset_id: Minari's id, such as ``name-v0``; it must be new.
         low: lowest action, a number or [A].
         high: highest action, a number or [A].
 
     Raises:
-        LfoError: no Minari, an id that exists or is malformed, or rows that are not a chain.
+        LfoError: Minari is not installed, the id exists or is malformed, or an s' is not the next row's s.
     """
     try:
         import minari
@@ -128,8 +88,8 @@ def export_minari(
     rows = np.flatnonzero(inside)
     if not np.array_equal(data.next_states[rows], data.states[rows + 1]):
         raise LfoError(
-            f"minari:{dataset_id}: next_states: expected each to be the next row's state, found others; "
-            "keep the data set as HDF5, which can hold them"
+            f"minari:{dataset_id}: next_states: expected the next row's state inside an episode, found "
+            "another; Minari cannot store that: keep the HDF5 file"
         )
     buffers = [
         EpisodeBuffer(
@@ -208,9 +168,3 @@ def _write(path: Path, columns: dict[str, NDArray[Any]], attributes: dict[str, s
         file.attrs.update(attributes)
         for name, values in columns.items():
             file.create_dataset(name, data=values)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -1,38 +1,107 @@
-"""Files that appear whole or not at all, and CSV tables. Quick to import: nothing here needs torch."""
+"""Writing files: may I, whole or not at all, and CSV tables. Nothing here imports torch."""
 
 from __future__ import annotations
 
 import csv
 import io
 import os
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-__all__ = ["atomic_file", "read_csv", "write_csv", "write_whole"]
+from lfo.errors import LfoError
+
+__all__ = [
+    "atomic_file",
+    "atomic_path",
+    "check_folder",
+    "check_output",
+    "read_csv",
+    "write_csv",
+    "write_whole",
+]
+
+
+def check_output(path: str | Path, *, overwrite: bool = False) -> None:
+    """Check that a file may be written at ``path``. Call it before long work, not only after it.
+
+    Raises:
+        LfoError: the path is a directory; it exists and ``overwrite`` is not set; or its folder is missing or
+            not writable.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise LfoError(f"{path}: expected a file name, found a directory; add the name of a file in it")
+    if path.exists() and not overwrite:
+        raise LfoError(f"{path}: already exists; pass --overwrite to replace it")
+    if not path.parent.is_dir():
+        raise LfoError(f"{path}: no such folder; check that the folder exists, or choose another")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise LfoError(f"{path}: the folder {path.parent} is not writable; choose another")
+
+
+def check_folder(path: Path, *, owner: str, overwrite: bool, resume: bool | None = None) -> bool:
+    """Make a folder for a command's output, and check that it may be written to. Nothing in it changes.
+
+    Args:
+        path: of the folder.
+        owner: name of the file that marks a folder as an earlier output, such as ``run.json``.
+        overwrite: whether an earlier output is to be replaced; the caller does that.
+        resume: whether it is to be continued; None if the command has no ``--resume``.
+
+    Returns:
+        Whether there is an earlier output.
+
+    Raises:
+        LfoError: the folder cannot be made or written to, it holds other files, or it holds an earlier output
+            and neither ``overwrite`` nor ``resume`` is set.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+        if not any(path.iterdir()):
+            return False
+    except OSError as error:
+        raise LfoError(f"{path}: cannot write to this folder ({error.strerror}); choose another") from error
+    if not (path / owner).is_file():
+        raise LfoError(
+            f"{path}: expected an empty folder or one with {owner}, found other files; choose another"
+        )
+    if not overwrite and not resume:
+        continued = "" if resume is None else "--resume to continue it or "
+        raise LfoError(f"{path}: already exists; pass {continued}--overwrite to replace it")
+    return True
 
 
 @contextmanager
-def atomic_file(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
-    """A binary file that appears under ``path`` only when the block has ended without an error.
-
-    Args:
-        path: of the file.
-        durable: whether it has to be on the disk by then, so that it outlives a power cut.
-    """
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path``. What the block wrote there is renamed when it ends without an error."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "wb") as file:
-            yield file
-            file.flush()
-            if durable:
-                os.fsync(file.fileno())
+        yield temporary
         temporary.replace(path)
     except BaseException:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def atomic_file(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
+    """A binary file that appears under ``path`` when the block ends without an error.
+
+    Args:
+        path: of the file.
+        durable: wait until it is on the disk, so that it survives a power cut.
+    """
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        yield file
+        file.flush()
+        if durable:
+            os.fsync(file.fileno())
 
 
 def write_whole(path: Path, text: str, *, durable: bool = True) -> None:

@@ -20,7 +20,7 @@ from timing import interleaved, ratio
 from torch.utils.flop_counter import FlopCounterMode
 from updates import make_data
 
-from lfo import BCOConfig, D3GConfig, InverseConfig
+from lfo import D3G, BCOConfig, D3GConfig, InverseConfig
 from lfo.datasets import load, save
 from lfo.datasets.collect import collect
 from lfo.envs.make import make_env
@@ -58,9 +58,7 @@ def test_a_gpus_rows_are_measured_on_any_device() -> None:
 def test_an_update_computes_what_the_floor_lists_and_hardly_more(config: D3GConfig, state_dim: int) -> None:
     """At full width, with the delayed part and without. A pass that only one of the two has would be 4% and more."""
     members = 2
-    agent, table = build(
-        "d3g", config, [make_data(300, state_dim)], [Member(m) for m in range(members)], "cpu"
-    )
+    agent, table = build(D3G, config, [make_data(300, state_dim)], [Member(m) for m in range(members)], "cpu")
     batch = table.batch(torch.randint(300, (members, config.batch_size)), agent.units)
     passes = d3g_passes(config, state_dim)
     for step in range(config.predictor_every):

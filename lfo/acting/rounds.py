@@ -361,6 +361,7 @@ class _Rounds:
         if losses is None:
             return False
         self._tell_stopped(self.divergence.check(["inverse_loss"], losses[None, None], steps * number - 1))
+        self.divergence.require_members()
         return True
 
     def _learn(self, number: int, stop: Callable[[], bool]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from lfo.envs.rollout import rollout, starts
 from lfo.envs.spaces import ActionSpace
 from lfo.errors import LfoError, data_error
 
-__all__ = ["headless_backend", "record_video"]
+__all__ = ["check_video", "headless_backend", "record_video"]
 
 BACKENDS = ("egl", "osmesa")
 """What MUJOCO_GL may be without a screen, the faster one first."""
@@ -66,6 +67,24 @@ def headless_backend() -> str:
     )
 
 
+def check_video(path: str | Path, *, overwrite: bool) -> None:
+    """Check that a film can be written to ``path``; worth doing before long work.
+
+    Raises:
+        LfoError: the path is not an mp4, exists or is not writable, or imageio-ffmpeg is missing.
+    """
+    path = Path(path)
+    if path.suffix != ".mp4":
+        raise data_error(path, "output", expected="a name ending in .mp4", found=path.name, remedy="add .mp4")
+    check_output(path, overwrite=overwrite)
+    try:
+        importlib.import_module("imageio_ffmpeg")
+    except ImportError as error:
+        raise LfoError(
+            "video: writing it needs ffmpeg; install it with `pip install imageio-ffmpeg`"
+        ) from error
+
+
 def record_video(
     act: Callable[[np.ndarray], np.ndarray],
     env_id: str,
@@ -98,15 +117,9 @@ def record_video(
             environment is unknown or does not render.
     """
     path = Path(path)
-    if path.suffix != ".mp4":
-        raise data_error(path, "output", expected="a name ending in .mp4", found=path.name, remedy="add .mp4")
-    check_output(path, overwrite=overwrite)
-    try:
-        import imageio_ffmpeg
-    except ImportError as error:
-        raise LfoError(
-            "video: writing it needs ffmpeg; install it with `pip install imageio-ffmpeg`"
-        ) from error
+    check_video(path, overwrite=overwrite)
+    import imageio_ffmpeg
+
     with closing(_renderable(env_id)) as env, tempfile.TemporaryDirectory(dir=path.parent) as folder:
         returns: list[float] = []
         frames = _frames(env, act, starts(seed, stream, episodes), returns)

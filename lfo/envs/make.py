@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
+import sys
 import warnings
 from typing import Any
 
@@ -13,7 +15,15 @@ from gymnasium.spaces import Box
 
 from lfo.errors import LfoError
 
-__all__ = ["Env", "action_bounds", "make_env", "make_envs", "observation_length", "require_state_dim"]
+__all__ = [
+    "Env",
+    "action_bounds",
+    "full_id",
+    "make_env",
+    "make_envs",
+    "observation_length",
+    "require_state_dim",
+]
 
 Env = gym.Env[Any, Any]
 
@@ -21,11 +31,11 @@ Env = gym.Env[Any, Any]
 def make_env(env_id: str, **kwargs: Any) -> Env:
     """Make one environment whose observations and actions are vectors.
 
-    Its time limit is kept; Gymnasium's passive checker, which slows every step, is left out. An id without a
-    version is the newest one: ``env.spec.id`` says which. A ``module:Name-v0`` id imports that module first.
+    Its time limit is kept. Gymnasium's passive checker is left out, as it slows every step.
 
     Args:
-        env_id: a Gymnasium id, such as ``InvertedPendulum-v5``.
+        env_id: a Gymnasium id, such as ``InvertedPendulum-v5``; without a version, the newest is made.
+            ``module:Name-v0`` imports the module first, which has to register ``Name-v0``.
         **kwargs: passed to :func:`gymnasium.make`, such as ``render_mode``.
 
     Raises:
@@ -34,7 +44,7 @@ def make_env(env_id: str, **kwargs: Any) -> Env:
     """
     name = _import_module_of(env_id)
     with warnings.catch_warnings():
-        # Which version to run is the caller's choice, and it is recorded: no warning that a newer one exists.
+        # The caller chooses the version, and it is recorded: no need to warn that a newer one exists.
         warnings.filterwarnings("ignore", message=r".*(out of date|latest versioned environment)")
         try:
             env = gym.make(name, disable_env_checker=True, **kwargs)
@@ -57,8 +67,14 @@ def make_env(env_id: str, **kwargs: Any) -> Env:
 
 
 def make_envs(env_id: str, number: int) -> list[Env]:
-    """Make ``number`` environments of one id; see :func:`make_env`."""
+    """Make ``number`` environments of the same id; see :func:`make_env`."""
     return [make_env(env_id) for _ in range(number)]
+
+
+def full_id(env_id: str, env: Env) -> str:
+    """The id that makes ``env``, made from ``env_id``, again: with its version and its module, if it has one."""
+    module, colon, _ = env_id.rpartition(":")
+    return f"{module}{colon}{env.spec.id}" if env.spec else env_id
 
 
 def observation_length(env: Env) -> int:
@@ -68,25 +84,33 @@ def observation_length(env: Env) -> int:
 
 
 def action_bounds(env: Env) -> tuple[np.ndarray, np.ndarray]:
-    """The lowest and the highest action, each float32 [A]."""
+    """The lowest and the highest value of each action dimension, both float32 [A]."""
     space = env.action_space
     assert isinstance(space, Box)
     return space.low.astype(np.float32), space.high.astype(np.float32)
 
 
-def require_state_dim(env: Env, expected: int, *, of: str) -> None:
-    """Check that observations have the length that ``of`` (a policy, a run) was made for.
+def require_state_dim(
+    env: Env, expected: int, *, of: str, use: str = "the environment that the data came from"
+) -> None:
+    """Check the length of observations.
+
+    Args:
+        env: whose observations are checked.
+        expected: the length that they must have.
+        of: what needs that length, such as ``the run``; named in the error.
+        use: the remedy: which environment to use instead.
 
     Raises:
-        LfoError: naming both lengths.
+        LfoError: the length is another one.
     """
     found = observation_length(env)
     if found == expected:
         return
     env_id = env.spec.id if env.spec else type(env.unwrapped).__name__
-    hint = "use the environment that the data came from"
+    hint = f"use {use}"
     if {found, expected} == {10, 11} and env_id.startswith("Reacher"):
-        hint = "Reacher has 11 observations up to v4 and 10 in v5: use the version that the data came from"
+        hint = f"Reacher has 11 observations up to v4 and 10 in v5: {hint}"
     raise LfoError(
         f"environment {env_id}: expected observations of length {expected}, as {of} takes, "
         f"found {found}; {hint}"
@@ -94,14 +118,20 @@ def require_state_dim(env: Env, expected: int, *, of: str) -> None:
 
 
 def _import_module_of(env_id: str) -> str:
-    """Import the module of a ``module:Name-v0`` id, which registers it; return the id itself."""
+    """Import the module of a ``module:Name-v0`` id, which registers ``Name-v0``; return ``Name-v0``.
+
+    A module in the current folder is found too, as with ``python -m``.
+    """
     module, _, name = env_id.rpartition(":")
     if module:
+        if os.getcwd() not in sys.path:
+            sys.path.append(os.getcwd())
         try:
             importlib.import_module(module)
         except (ImportError, ValueError) as error:
             raise LfoError(
-                f"environment {env_id!r}: module {module!r} cannot be imported: {error}"
+                f"environment {env_id!r}: module {module!r} cannot be imported: {error}; install it, or run from "
+                "the folder that it is in"
             ) from error
     return name
 
@@ -125,16 +155,31 @@ def _check_spaces(env: Env, env_id: str) -> None:
     if not isinstance(observations, Box) or len(observations.shape) != 1:
         found = f"{type(observations).__name__} of shape {observations.shape}"
         raise LfoError(
-            f"environment {env_id}: expected observations that are vectors (a 1-D Box), found {found}; "
-            "images and nested observations are not supported: wrap the environment so that it gives vectors"
+            f"environment {env_id}: expected observations that are vectors (a 1-D Box), found {found}; images "
+            "and nested observations are not supported: use an environment with vector observations"
         )
     if not isinstance(actions, Box):
         raise LfoError(
             f"environment {env_id}: expected continuous actions (a Box), found {actions}; "
             f"{type(actions).__name__} action spaces are not supported yet: use an environment with a Box"
         )
-    if len(actions.shape) != 1 or not (np.isfinite(actions.low).all() and np.isfinite(actions.high).all()):
+    finite = bool(np.isfinite(actions.low).all() and np.isfinite(actions.high).all())
+    if len(actions.shape) != 1 or not finite:
+        new, code = _vector_actions(env_id, actions, finite)
+        bounds = "" if finite else "your own bounds instead of -1 and 1 and "
         raise LfoError(
-            f"environment {env_id}: expected actions that are vectors with finite bounds, found {actions}; "
-            "wrap the environment with gymnasium.wrappers.RescaleAction or similar"
+            f"environment {env_id}: expected actions that are vectors with finite bounds, found {actions}; write "
+            f"a file wrapped.py with {bounds}this line: `{code}`, and use the environment `wrapped:{new}`"
         )
+
+
+def _vector_actions(env_id: str, actions: Box, finite: bool) -> tuple[str, str]:
+    """A new id, and the line of Python that registers the environment under it with bounded vector actions."""
+    new = f"Wrapped{env_id.rpartition(':')[2].rpartition('/')[2]}"
+    space = "g.spaces.flatten_space(e.action_space)"
+    if not finite:
+        space = f"g.spaces.Box(-1, 1, ({int(np.prod(actions.shape))},))"
+    return new, (
+        f"import gymnasium as g; g.register({new!r}, lambda **k: g.wrappers.TransformAction("
+        f"e := g.make({env_id!r}, disable_env_checker=True, **k), lambda a: a.reshape({actions.shape}), {space}))"
+    )

@@ -1,25 +1,59 @@
-"""Scores over a few seeds: the inter-quartile mean and its bootstrap interval.
+"""Scores over a few runs: their mean, their inter-quartile mean, and the bootstrap interval of either.
 
-Agarwal et al. 2021, *Deep Reinforcement Learning at the Edge of the Statistical Precipice* (arXiv 2108.13264):
-with few runs, the mean of the middle half of the scores is less moved by an outlier than the mean and wastes
-less of them than the median; its uncertainty is told by a bootstrap that resamples runs within each stratum
-(there: the task; here: the data set that a seed learned from).
+With few runs, an outlier moves the mean of the middle half of the scores less than their mean, and that mean
+uses more of the scores than the median does. Its uncertainty comes from a bootstrap that resamples runs within
+each stratum, such as the data set that a seed learned from (Agarwal et al. 2021, *Deep Reinforcement Learning
+at the Edge of the Statistical Precipice*, arXiv 2108.13264; there a stratum is a task).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Array", "iqm", "mean", "stratified_interval"]
+__all__ = ["Array", "Estimate", "estimate", "iqm", "mean", "number", "stratified_interval"]
 
 Array = NDArray[np.floating[Any]]
 Statistic = Callable[[Array, int], Array]
 
 RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over runs and its 95% bootstrap interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        """Such as ``−24.4 [−24.5, −24.3]``."""
+        digits = 2 if max(abs(self.low), abs(self.high)) < 10 else 1 if abs(self.mean) < 1000 else 0
+        return self.to(f",.{digits}f")
+
+    def to(self, form: str) -> str:
+        """Mean and interval in a format, such as ``+.1%``."""
+        return f"{number(self.mean, form)} [{number(self.low, form)}, {number(self.high, form)}]"
+
+
+def number(value: float, form: str) -> str:
+    """A number in a format, with the minus sign of Matplotlib's axes."""
+    return f"{value:{form}}".replace("-", "−")
+
+
+def estimate(scores: ArrayLike) -> Estimate:
+    """The mean of scores [n] with its interval.
+
+    Raises:
+        ValueError: there are no scores, or they are not finite.
+    """
+    low, high = stratified_interval(scores, statistic=mean)
+    return Estimate(float(mean(scores)), float(low), float(high))
 
 
 def iqm(scores: ArrayLike, axis: int = 0) -> Array:
@@ -33,7 +67,7 @@ def iqm(scores: ArrayLike, axis: int = 0) -> Array:
         The shape of ``scores`` without ``axis``.
 
     Raises:
-        ValueError: there are no scores.
+        ValueError: there are no scores, or they are not finite.
     """
     ordered = np.sort(_checked(scores, axis), axis=axis)
     count = ordered.shape[axis]
@@ -48,32 +82,31 @@ def mean(scores: ArrayLike, axis: int = 0) -> Array:
 
 def stratified_interval(
     scores: ArrayLike,
-    strata: ArrayLike,
+    strata: ArrayLike | None = None,
     *,
     statistic: Statistic = iqm,
     resamples: int = RESAMPLES,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> tuple[Array, Array]:
-    """Percentile interval of a statistic over seeds, from a bootstrap within each stratum.
+    """Percentile interval of a statistic over runs, from a bootstrap within each stratum.
 
-    Each resample draws from every stratum as many scores as it has, with replacement. A stratum of one score
-    would be the same in every resample, and the interval too narrow: where there is one, all scores are
-    resampled together.
+    Each resample draws from every stratum as many scores as it has, with replacement. If a stratum has only one
+    score, all scores are resampled together: that stratum would never vary, and the interval would be too narrow.
 
     Args:
         scores: [n] or [n, K], finite; the K columns are resampled alike.
-        strata: [n] any labels that sort, such as the index of each seed's data set.
+        strata: [n] labels that sort, such as the index of each seed's data set; None for one stratum.
         statistic: of scores along an axis; :func:`iqm` or :func:`mean`.
         resamples: how many.
-        confidence: the share of resamples inside the interval.
-        seed: of the generator, so that the same scores have the same interval.
+        confidence: share of the resamples inside the interval, between 0 and 1.
+        seed: of the resampling: the same scores have the same interval.
 
     Returns:
-        Its lower and its upper end, [] or [K] each.
+        The lower and the upper end, [] or [K] each.
 
     Raises:
-        ValueError: no scores, a label missing, or ``confidence`` not between 0 and 1.
+        ValueError: there are no scores, they are not finite, a label is missing, or ``confidence`` is out of range.
     """
     values = _checked(scores, 0)
     if not 0 < confidence < 1:
@@ -84,13 +117,16 @@ def stratified_interval(
         axis=1,
     )
     tail = 50 * (1 - confidence)
-    low, high = np.percentile(statistic(values[index], 1), [tail, 100 - tail], axis=0)
+    # Column by column: all K at once would take resamples · n · K numbers of memory.
+    columns = values.reshape(len(values), -1).T
+    ends = [np.percentile(statistic(column[index], 1), [tail, 100 - tail]) for column in columns]
+    low, high = np.array(ends).T.reshape(2, *values.shape[1:])
     return np.asarray(low), np.asarray(high)
 
 
-def _groups(values: Array, strata: ArrayLike) -> list[NDArray[np.intp]]:
+def _groups(values: Array, strata: ArrayLike | None) -> list[NDArray[np.intp]]:
     """The positions of each stratum's scores."""
-    labels = np.asarray(strata)
+    labels = np.zeros(len(values)) if strata is None else np.asarray(strata)
     if labels.shape != (len(values),):
         raise ValueError(
             f"expected one stratum for each of {len(values)} scores, found labels {labels.shape}"
@@ -106,5 +142,5 @@ def _checked(scores: ArrayLike, axis: int) -> Array:
     if values.ndim == 0 or values.shape[axis] == 0:
         raise ValueError(f"expected at least one score, found an array of shape {values.shape}")
     if not np.isfinite(values).all():
-        raise ValueError("expected finite scores, found NaN or inf: leave their seeds out, and say so")
+        raise ValueError("expected finite scores, found NaN or inf; leave those seeds out, and say so")
     return values

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from lfo.datasets import LfoError
-from lfo.datasets.collect import available_cores
+from lfo.processes import available_cores
 
 __all__ = ["machine", "pick_device"]
 

@@ -31,7 +31,7 @@ import numpy as np
 from lfo.algorithms import registry
 from lfo.atomic import read_csv, write_csv, write_whole
 from lfo.datasets import LfoError, load
-from lfo.datasets.collect import available_cores
+from lfo.processes import available_cores
 from lfo.runs.hardware import pick_device
 from lfo.study.cell import work_units
 from lfo.study.spec import (

@@ -1,8 +1,8 @@
 """The tabular QSS experiments: Q(s, s') against Q(s, a) on an 11×11 grid (Edwards et al. 2020).
 
-Importing this package registers the environment ``lfo/GridWorld-v0``, as Gymnasium's own plugins do, so
-``gymnasium.make("lfo.tabular:lfo/GridWorld-v0")`` needs no import at all. The learners need the extra
-``tabular`` (numba); nothing here imports it before they run.
+Importing this package registers the environment ``lfo/GridWorld-v0``;
+``gymnasium.make("lfo.tabular:lfo/GridWorld-v0")`` imports it for you. The learners need numba, which is imported
+only when they run.
 """
 
 from lfo.tabular.env import ENV_ID, GridWorldEnv, register

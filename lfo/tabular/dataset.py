@@ -1,4 +1,4 @@
-"""A random walk on the grid as an action-free data set, its states as coordinates."""
+"""A random walk on the grid as a data set without actions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["random_walk_dataset"]
 
 
 def random_walk_dataset(steps: int, seed: int = 0, **variations: Any) -> Transitions:
-    """Record uniformly random actions for a number of steps; the actions themselves are not kept.
+    """Take uniformly random actions and record the transitions, without the actions.
 
     Args:
         steps: Transitions to record, over as many episodes as that takes; the last one is cut off.
@@ -32,7 +32,7 @@ def random_walk_dataset(steps: int, seed: int = 0, **variations: Any) -> Transit
     from lfo.tabular.learners import random_walk
 
     if steps < 1:
-        raise LfoError(f"gridworld: steps: expected at least 1, found {steps}; record some")
+        raise LfoError(f"gridworld: steps: expected at least 1, found {steps}; pass 1 or more")
     grid = make_grid(**variations)
     states, next_states, rewards, terminated, truncated = random_walk(
         grid, steps, CAP, np.random.default_rng(seed)

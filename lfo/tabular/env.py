@@ -1,4 +1,4 @@
-"""The gridworld as a Gymnasium environment, ``lfo/GridWorld-v0``, with its states as coordinates."""
+"""The gridworld as the Gymnasium environment ``lfo/GridWorld-v0``."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ ENV_ID = "lfo/GridWorld-v0"
 
 
 class GridWorldEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
-    """The 11×11 grid of the published tabular experiments; arguments as :func:`lfo.tabular.make_grid`.
+    """The 11×11 grid of the published tabular experiments; its arguments are those of :func:`lfo.tabular.make_grid`.
 
-    Observation: (row, column) in cells, float32 [2]; (0, 0) is the top left corner, and with ``windy_cliff``
-    a row below the grid is the cliff. Action: one of 4·redundancy; without redundancy or permutation 0 is up,
-    1 down, 2 left, 3 right. Reaching the goal (or the cliff) terminates; ``gymnasium.make`` truncates after
-    500 steps.
+    An observation is (row, column) in cells, float32 [2]. (0, 0) is the top left corner; with ``windy_cliff``
+    there is one more row at the bottom, the cliff. There are 4·redundancy actions: 0 is up, 1 down, 2 left,
+    3 right, unless they are permuted. Reaching the goal or the cliff terminates an episode; ``gymnasium.make``
+    truncates it after 500 steps.
 
     Raises:
-        LfoError: An argument out of its range.
+        LfoError: An argument is out of its range.
     """
 
     def __init__(
@@ -64,6 +64,6 @@ class GridWorldEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
 
 
 def register() -> None:
-    """Make ``gymnasium.make("lfo/GridWorld-v0", slip=0.25)`` work; importing ``lfo.tabular`` does it too."""
+    """Register ``lfo/GridWorld-v0`` with Gymnasium. Importing ``lfo.tabular`` does this."""
     if ENV_ID not in gymnasium.registry:
         gymnasium.register(ENV_ID, entry_point="lfo.tabular.env:GridWorldEnv", max_episode_steps=CAP)

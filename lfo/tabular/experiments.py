@@ -1,30 +1,27 @@
 """The published experiments as data, and the trials that they consist of.
 
-A trial is one learner on one grid with one seed. Trials are independent of each other, of their order and of
-how many processes run them; each is stored in its own file as soon as it is finished, so a run that was
-killed goes on with those that are missing. All curves of an experiment share the seeds of their trials, so
-differences between them are paired.
+A trial is one learner on one grid with one seed. Its result depends on nothing else, such as the number of
+processes. It is stored in its own file when it is finished, so that an interrupted run continues with the missing
+ones. The curves of an experiment share their trials' seeds, so their differences are paired.
 """
 
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-import signal
-import threading
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lfo.errors import data_error
+from lfo.atomic import atomic_file, write_whole
+from lfo.errors import LfoError, data_error
+from lfo.processes import share_out
 from lfo.tabular.grid import Grid, coordinates, make_grid, policy_return, policy_value
 
 __all__ = [
@@ -41,7 +38,6 @@ __all__ = [
     "run_trial",
     "save_trial",
     "trial_path",
-    "write_text",
 ]
 
 EPISODES = 50_000
@@ -57,17 +53,17 @@ class Curve:
     grid: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of :func:`~lfo.tabular.grid.make_grid`."""
     learned_inverse: bool = False
-    """I(s, s') is learned from the actions seen, not given (QSS only)."""
+    """QSS only: I(s, s') is learned from the actions seen, not given."""
     transferred: bool = False
-    """Q is first learned for as many episodes with actions (0, 1, 2, 3); I then starts anew."""
+    """Q is first learned for as many episodes with the usual actions; then I starts empty."""
     frozen: bool = False
-    """Q stays as it was transferred: I alone is learned."""
+    """The transferred Q does not change; only I is learned."""
     panel: str = ""
     """The part of the figure the line is drawn in."""
 
     @property
     def name(self) -> str:
-        """What the curve is called where its panel is not seen."""
+        """What the curve is called outside its panel."""
         return f"{self.label}, {self.panel}" if self.panel else self.label
 
 
@@ -80,7 +76,7 @@ class Experiment:
     """Published number of trials."""
     curves: tuple[Curve, ...]
     log_x: bool = False
-    """Draw episodes on a logarithmic axis: what matters happens in the first few."""
+    """Draw episodes on a logarithmic axis."""
 
 
 def _slips() -> tuple[Curve, ...]:
@@ -104,19 +100,23 @@ _PERMUTED = {"permutation": REVERSED}
 
 EXPERIMENTS: dict[str, Experiment] = {
     "equivalence": Experiment(
-        "QSS and QSA in a deterministic grid, N and I given",
+        "QSS and Q-learning (QSA) in a deterministic grid",
         trials=50,
         curves=(Curve("QSS", "qss"), Curve("QSA", "qsa")),
     ),
-    "stochastic": Experiment("Actions replaced by random ones, N and I given", trials=10, curves=_slips()),
+    "stochastic": Experiment(
+        "QSS and Q-learning (QSA) when some actions are replaced at random", trials=10, curves=_slips()
+    ),
     "cliff": Experiment(
-        "The windy cliff, N and I given",
+        "QSS and Q-learning (QSA) at a windy cliff",
         trials=10,
         curves=(Curve("QSS", "qss", {"windy_cliff": True}), Curve("QSA", "qsa", {"windy_cliff": True})),
     ),
-    "redundant": Experiment("4, 40 and 400 actions, I learned", trials=50, curves=_redundant()),
+    "redundant": Experiment(
+        "QSS and Q-learning (QSA) with 4, 40 and 400 actions", trials=50, curves=_redundant()
+    ),
     "permuted": Experiment(
-        "Transfer to reversed actions, I learned",
+        "QSS and Q-learning (QSA) after the actions are reversed",
         trials=50,
         curves=(
             Curve("QSS, transferred", "qss", _PERMUTED, learned_inverse=True, transferred=True),
@@ -135,18 +135,18 @@ class Trial:
     """What is kept of one trial."""
 
     returns: NDArray[np.float32]
-    """[episodes + 1]: greedy return before each episode and after the last (mean of 10 where dynamics are
-    random)."""
+    """[episodes + 1]: return of the greedy policy before each episode and after the last one; the mean of 10
+    rollouts where dynamics are random."""
     values: NDArray[np.float64]
     """[S]: learned value of each state: max over N(s) of Q(s, s'), or max over a of Q(s, a)."""
     policy: NDArray[np.float64]
     """[S, 4]: the final greedy policy, as probabilities of directions."""
     start_value: float
-    """What the learner believes the start is worth: its entry of ``values``."""
+    """The learned value of the start: its entry of ``values``."""
     true_start_value: float
-    """What the final greedy policy is worth there: its discounted value, exact."""
+    """The exact discounted value of the final greedy policy there."""
     policy_return: float
-    """The final greedy policy's expected undiscounted return, exact."""
+    """The exact expected undiscounted return of the final greedy policy."""
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ def _gamma() -> float:
 
 
 def _generators(task: Task, phase: int) -> tuple[np.random.Generator, np.random.Generator]:
-    """Streams of acting and of evaluating; phase 1 is what is learned before a transfer."""
+    """Random numbers for acting and for evaluating; phase 1 is learning before a transfer."""
     streams = np.random.SeedSequence(task.seed, spawn_key=(task.trial, phase)).spawn(2)
     return np.random.default_rng(streams[0]), np.random.default_rng(streams[1])
 
@@ -232,12 +232,10 @@ def trial_path(directory: Path, task: Task) -> Path:
 
 
 def save_trial(path: Path, trial: Trial) -> None:
-    """Write a trial to a temporary file and rename it, so that a stored trial is a whole one."""
+    """Store a trial; a file that is there is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "wb") as file:
+    with atomic_file(path) as file:
         np.savez_compressed(file, **asdict(trial))
-    os.replace(temporary, path)
 
 
 def load_trial(path: Path, task: Task) -> Trial:
@@ -287,22 +285,22 @@ def run_experiments(
     """Run the trials that are not stored in ``directory`` yet, in ``jobs`` processes.
 
     Args:
-        directory: Where trials are stored; made if need be.
+        directory: Where trials are stored; made if it is missing.
         names: Keys of :data:`EXPERIMENTS`.
         trials: Trials of each curve; the published number if None.
         episodes: Episodes a trial.
-        seed: Of everything; a trial's own seed is derived from it and the trial's number.
-        jobs: Processes. The results do not depend on it. More than one start fresh interpreters, so a script
-            that asks for them needs its ``if __name__ == "__main__":``.
+        seed: A trial's own seed is derived from it and the trial's number.
+        jobs: Processes. The results do not depend on it. With more than one, a script needs
+            ``if __name__ == "__main__":`` around this call.
         progress: Called with (trials finished, all trials), also at the start.
 
     Returns:
-        All tasks of the run, stored now.
+        All tasks of the run; their trials are stored.
 
     Raises:
         LfoError: numba is not installed, or the directory holds trials of another seed or length.
     """
-    import lfo.tabular.learners  # noqa: F401  (numba missing is said here, not in a worker)
+    import lfo.tabular.learners  # noqa: F401  (if numba is missing, fail here and not in a worker)
 
     _claim(directory, {"seed": seed, "episodes": episodes})
     tasks = plan(names, trials, episodes, seed)
@@ -310,9 +308,13 @@ def run_experiments(
     done = len(tasks) - len(missing)
     report = progress or (lambda finished, total: None)
     report(done, len(tasks))
-    for _ in _finished(directory, missing, min(jobs, len(missing))):
+
+    def stored(index: int, nothing: None) -> None:
+        nonlocal done
         done += 1
         report(done, len(tasks))
+
+    share_out(partial(_store, directory), missing, jobs, stored, finish=True)
     return tasks
 
 
@@ -322,16 +324,13 @@ def _claim(directory: Path, settings: dict[str, int]) -> None:
     if path.exists():
         found = _read_settings(path)
         if found != settings:
-            raise data_error(
-                path,
-                "settings",
-                expected=str(settings),
-                found=str(found),
-                remedy="resume with the same, or overwrite",
+            said = [" ".join(f"--{name} {value}" for name, value in one.items()) for one in (settings, found)]
+            raise LfoError(
+                f"{path}: settings: expected {said[0]}, found {said[1]}; pass {said[1]}, or choose another folder"
             )
         return
     directory.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps(settings) + "\n")
+    write_whole(path, json.dumps(settings) + "\n")
 
 
 def _read_settings(path: Path) -> dict[str, Any]:
@@ -339,52 +338,14 @@ def _read_settings(path: Path) -> dict[str, Any]:
         settings = json.loads(path.read_text(encoding="utf-8"))
         return {"seed": settings["seed"], "episodes": settings["episodes"]}
     except (ValueError, TypeError, KeyError) as error:
+        remedy = "pass --overwrite to start again, or choose another folder"
         raise data_error(
-            path, "settings", expected="seed and episodes", found=repr(error), remedy="overwrite the folder"
+            path, "settings", expected="seed and episodes", found=repr(error), remedy=remedy
         ) from error
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a small file whole or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
 
 
 def _store(directory: Path, task: Task) -> None:
     save_trial(trial_path(directory, task), run_trial(task))
-
-
-def _finished(directory: Path, tasks: list[Task], jobs: int) -> Iterable[None]:
-    """Run tasks, yielding as each is stored."""
-    if jobs <= 1:
-        for task in tasks:
-            _store(directory, task)
-            yield
-        return
-    # Fresh processes: a forked one would inherit the locks of our threads.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_worker) as pool:
-        try:
-            for future in as_completed([pool.submit(_store, directory, task) for task in tasks]):
-                future.result()
-                yield
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)  # the trials under way are finished and stored
-            raise
-
-
-def _worker() -> None:
-    """Leave Ctrl-C to the parent, and end with it even if it is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def watch() -> None:
-        parent = multiprocessing.parent_process()
-        assert parent is not None
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def greedy_path(grid: Grid, policy: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""The gridworld as arrays: its dynamics, their exact solution, and nothing that learns.
+"""The gridworld as arrays: its dynamics and their exact solution.
 
 A :class:`Grid` is a named tuple of arrays, so the same :func:`step` runs as plain Python (the Gymnasium
 environment) and compiled by numba (the learners). States are numbered row by row: state = row·width + column.
@@ -28,24 +28,24 @@ __all__ = [
     "value_iteration",
 ]
 
-# A direction's number is its place here; all ties are broken towards the first.
 DIRECTIONS = ("up", "down", "left", "right")
+"""A direction's number is its place here. Ties go to the first."""
 UP, DOWN, LEFT, RIGHT = range(4)
 
-# Steps after which an episode is cut off (a time limit, not a termination).
 CAP = 500
+"""Steps after which an episode is cut off: a time limit, not a termination."""
 
 
 class Grid(NamedTuple):
     """Dynamics of a gridworld with S states and A actions.
 
-    ``moves[s, k]`` is the state that direction k leads to from s, without noise: the rows are also N(s).
+    ``moves[s, k]`` is the state that direction k leads to from s without noise, so its rows are N(s).
     """
 
     moves: NDArray[np.int64]
     """[S, 4]: the state that each direction leads to; s itself where a wall clips the move."""
     direction: NDArray[np.int64]
-    """[A]: the direction of each action: redundancy and permutation are in this one map."""
+    """[A]: the direction of each action; redundancy and permutation are in this map."""
     reward: NDArray[np.float64]
     """[S]: the reward of arriving in a state."""
     terminal: NDArray[np.bool_]
@@ -61,7 +61,7 @@ class Grid(NamedTuple):
 
     @property
     def random(self) -> bool:
-        """Whether a state and an action leave the next state to chance."""
+        """Whether the next state depends on chance."""
         return self.slip > 0 or bool(self.wind.any())
 
 
@@ -123,15 +123,17 @@ def make_grid(
 def _check(size: int, slip: float, redundancy: int, permutation: Sequence[int]) -> None:
     """Refuse arguments that make no grid."""
     if size < 2:
-        raise LfoError(f"gridworld: size: expected at least 2, found {size}; give a larger grid")
+        raise LfoError(f"gridworld: size: expected at least 2, found {size}; pass 2 or more")
     if not 0 <= slip <= 1:
-        raise LfoError(f"gridworld: slip: expected a probability in [0, 1], found {slip}; correct it")
+        raise LfoError(f"gridworld: slip: expected a probability, found {slip}; pass a number from 0 to 1")
     if redundancy < 1:
-        raise LfoError(f"gridworld: redundancy: expected at least 1, found {redundancy}; use 1 for 4 actions")
+        raise LfoError(
+            f"gridworld: redundancy: expected at least 1, found {redundancy}; pass 1 for 4 actions"
+        )
     if sorted(permutation) != [0, 1, 2, 3]:
         raise LfoError(
-            f"gridworld: permutation: expected 0, 1, 2, 3 in some order, found "
-            f"{tuple(permutation)}; correct it"
+            f"gridworld: permutation: expected 0, 1, 2, 3 in some order, found {tuple(permutation)}; "
+            "pass (0, 1, 2, 3) for the usual actions"
         )
 
 
@@ -168,8 +170,8 @@ def transition_probabilities(grid: Grid) -> NDArray[np.float64]:
 def value_iteration(grid: Grid, gamma: float, *, optimistic: bool = False) -> NDArray[np.float64]:
     """Q(s, k) = E[r + γ(1−d) max_k' Q(s', k')] for each direction k: [S, 4], exact to 1e-12.
 
-    With ``optimistic`` every direction is taken to succeed. That is what Q(s, s') means in a random world:
-    the value of a transition *that happened*, whatever the chance that it does (Edwards et al. 2020, eq. 3).
+    With ``optimistic``, every direction succeeds. This is what Q(s, s') learns in a random world: the value of a
+    transition that happened, however unlikely it was (Edwards et al. 2020, eq. 3).
     """
     p = np.eye(len(grid.moves))[grid.moves] if optimistic else transition_probabilities(grid)
     q = np.zeros(grid.moves.shape)

@@ -1,11 +1,9 @@
 """The two tabular learners, compiled: QSS, which values state transitions, and QSA, which is Q-learning.
 
-Why numba: an episode is a chain of table look-ups whose length depends on what was learned, so it vectorises
-over neither steps nor (well) trials; compiled, a published trial of a million steps takes a fraction of a
-second. Every function here is ordinary Python too: its uncompiled form is ``function.py_func``.
+``function.py_func`` is the uncompiled form of a function.
 
-A deterministic greedy rollout that comes back to a state will go on in the same circle until the time limit.
-It is cut there and the remaining steps' equal rewards are added at once: the return is the same number.
+A deterministic greedy rollout that returns to a state circles until the time limit. It stops there and adds the
+remaining steps' rewards, which are all equal, at once: the return is the same.
 """
 
 from __future__ import annotations
@@ -23,10 +21,7 @@ from lfo.tabular.grid import CAP, Grid
 try:
     import numba
 except ImportError as error:
-    raise LfoError(
-        "gridworld: numba: expected the package numba, which compiles the tabular learners, found none; "
-        "install the extra `tabular`: pip install 'd3g-lfo[tabular]'"
-    ) from error
+    raise LfoError("gridworld: the package numba is not installed; run `pip install numba`") from error
 
 __all__ = [
     "Inverse",
@@ -56,7 +51,7 @@ _step = _compiled(world.step)
 
 
 class Settings(NamedTuple):
-    """What the published experiments fix (Edwards et al. 2020, tabular experiments)."""
+    """The settings of the published experiments (Edwards et al. 2020)."""
 
     gamma: float = 0.99
     """Discount γ."""
@@ -68,26 +63,26 @@ class Settings(NamedTuple):
     """... and after ``epsilon_steps`` steps, falling linearly."""
     epsilon_steps: int = 100_000
     q_init: float = 0.001
-    """Every entry of Q at the start: above all true values of the −1-a-step grid, so it is optimistic."""
+    """Every entry of Q at the start; optimistic where each step costs 1."""
     cap: int = CAP
-    """Steps after which an episode is cut off; no termination, so its last step bootstraps."""
+    """Steps after which an episode is cut off. This is no termination: the last step still bootstraps."""
     rollouts: int = 10
-    """Greedy rollouts an evaluation averages, where dynamics are random (else one is enough)."""
+    """Greedy rollouts that an evaluation averages where dynamics are random; elsewhere it is one."""
 
 
 class Inverse(NamedTuple):
-    """I(s, s'): the actions known to lead from s to its k-th neighbour s'; a uniform one is taken."""
+    """I(s, s'): the actions known to lead from s to its k-th neighbour s'. The agent draws one of them uniformly."""
 
     known: NDArray[np.int64]
     """[S, 4]: how many."""
     actions: NDArray[np.int64]
-    """[S, 4, A]: which, in the order they were seen; the first ``known`` are filled."""
+    """[S, 4, A]: which, in the order they were seen; only the first ``known`` entries count."""
     seen: NDArray[np.bool_]
     """[S, 4, A]: the same as a mask."""
 
 
 class QssTable(NamedTuple):
-    """What QSS learns. Only entries Q(s, s') with s' in N(s) are ever read or written."""
+    """What QSS learns. Only entries Q(s, s') with s' in N(s) are used."""
 
     q: NDArray[np.float64]
     """[S, S]: Q(s, s')."""
@@ -100,17 +95,17 @@ class QsaTable(NamedTuple):
     q: NDArray[np.float64]
     """[S, A]: Q(s, a)."""
     greedy: NDArray[np.int64]
-    """[S]: the first argmax of each row, kept up to date so that 400 actions are seldom scanned."""
+    """[S]: the first argmax of each row, kept up to date by :func:`update_qsa`."""
 
 
 def unknown_inverse(grid: Grid) -> Inverse:
-    """I before anything was seen."""
+    """I before any transition was seen."""
     shape = (len(grid.moves), 4, len(grid.direction))
     return Inverse(np.zeros(shape[:2], np.int64), np.zeros(shape, np.int64), np.zeros(shape, np.bool_))
 
 
 def given_inverse(grid: Grid) -> Inverse:
-    """I as the noise-free dynamics have it: every action that leads from s to s' where nothing slips."""
+    """I of the noise-free dynamics: every action that leads from s to s' where nothing slips."""
     inverse = unknown_inverse(grid)
     for state in range(len(grid.moves)):
         for action, direction in enumerate(grid.direction):
@@ -255,7 +250,7 @@ def learn_qss(
     learn_values: bool = True,
     learn_inverse: bool = False,
 ) -> NDArray[np.float64]:
-    """Learn Q(s, s') and, if asked, I(s, s') in place, ε-greedily, for a number of episodes.
+    """Learn Q(s, s') and, with ``learn_inverse``, I(s, s') in place, ε-greedily, for a number of episodes.
 
     Returns:
         [episodes + 1]: the greedy policy's return before each episode, and after the last.
@@ -348,7 +343,7 @@ def random_walk(
 
     Returns:
         states, next_states, rewards, terminated, truncated: each [steps]. The last row is truncated unless it
-        terminated, since the episode was stopped there.
+        terminated.
     """
     states = np.empty(steps, dtype=np.int64)
     next_states = np.empty(steps, dtype=np.int64)

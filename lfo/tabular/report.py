@@ -1,21 +1,22 @@
-"""What the experiments found: curves as CSV, figures, and a paragraph each whose every word was measured.
+"""What the experiments found: curves as CSV, figures, and a paragraph each whose words follow the numbers.
 
-An average is a mean over trials; its band is the 95% percentile interval of a bootstrap over trials, as in
+An average is a mean over trials; its interval is the 95% percentile interval of a bootstrap over trials, as in
 the published figures. A difference between two curves is bootstrapped over pairs of trials of the same seed.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lfo.atomic import write_csv, write_whole
+from lfo.reporting.figures import save_figure
+from lfo.reporting.statistics import Array, Estimate, estimate, mean, number, stratified_interval
 from lfo.tabular.experiments import (
     EPISODES,
     EXPERIMENTS,
@@ -25,25 +26,15 @@ from lfo.tabular.experiments import (
     Trial,
     load_trial,
     trial_path,
-    write_text,
 )
-from lfo.tabular.figures import curves_figure, save_figure, values_figure
+from lfo.tabular.figures import Band, curves_figure, values_figure
 from lfo.tabular.grid import CAP, Grid, best_return, make_grid
-from lfo.tabular.statistics import (
-    LEARNED,
-    Array,
-    Estimate,
-    band,
-    episodes_to_learn,
-    estimate,
-    report_points,
-    window_means,
-)
+from lfo.tabular.learning import LEARNED, episodes_to_learn, report_points, window_means
 
 __all__ = ["FINDINGS", "Finding", "Summary", "write_report"]
 
-# Two learners are alike, or one is not slowed down, if what they need differs by less than this share.
 ALIKE = 0.1
+"""Two learners are alike, and one is not slowed down, if the episodes they need differ by less than this share."""
 VERDICTS = {
     "agrees": "Agrees with the deck",
     "disagrees": "Does not agree with the deck",
@@ -59,15 +50,15 @@ class Summary:
     name: str
     grid: Grid
     best: float
-    """The best expected return there is, by dynamic programming."""
+    """The best possible expected return, by dynamic programming."""
     learned_at: Array
     """Episodes until the policy counts as learned; inf if it never did."""
     final: Array
     """Exact expected return of the last greedy policy."""
     predicted: Array
-    """What the learner believes the start is worth, discounted."""
+    """The learned value of the start, discounted."""
     true: Array
-    """What its last greedy policy is worth there, discounted, exact."""
+    """The exact discounted value of the last greedy policy there."""
     episodes: int
 
     @property
@@ -97,7 +88,7 @@ class Finding:
     verdict: str
     """A key of :data:`VERDICTS`: whether it agrees with the slide deck."""
     criterion: str
-    """What was measured to decide it."""
+    """What the verdict depends on."""
     text: str
 
 
@@ -130,15 +121,18 @@ def write_report(directory: Path, tasks: Sequence[Task]) -> str:
         ]
         summaries = [_summary(*pair) for pair in zip(experiment.curves, trials, strict=True)]
         finding = FINDINGS[name](summaries)
-        _write_curves(directory / f"{name}.csv", experiment, trials)
+        bands = [_band(curve) for curve in trials]
         bests = [summary.best for summary in summaries]
-        save_figure(curves_figure(experiment, trials, bests), directory / f"{name}.png")
-        save_figure(values_figure(experiment, trials), directory / f"{name}-values.png")
+        rows = [row for curve, band in zip(summaries, bands, strict=True) for row in _csv_rows(curve, band)]
+        write_csv(directory / f"{name}.csv", rows)
+        save_figure(curves_figure(experiment, bands, len(trials[0]), bests), directory / f"{name}.png")
+        first = [curve[0] for curve in trials]
+        save_figure(values_figure(experiment, first), directory / f"{name}-values.png")
         results[name] = _numbers(summaries, finding)
         paragraphs += _paragraph(name, experiment, summaries, finding)
     text = "\n".join(paragraphs)
-    write_text(directory / "results.json", json.dumps(results, indent=1) + "\n")
-    write_text(directory / "findings.md", text)
+    write_whole(directory / "results.json", json.dumps(results, indent=1) + "\n")
+    write_whole(directory / "findings.md", text)
     return text
 
 
@@ -184,16 +178,16 @@ def _paragraph(
     if trials < experiment.trials or episodes < EPISODES:
         lines += [f"Smaller than published ({experiment.trials} trials of {EPISODES:,} episodes).", ""]
     lines += [
-        f"{trials} trials of {episodes:,} episodes; mean and 95% interval over trials. "
+        f"{trials} {'trial' if trials == 1 else 'trials'} of {episodes:,} episodes; mean and 95% interval over trials. "
         f"**{VERDICTS[finding.verdict]}.** {finding.text}",
         "",
         f"*Criterion:* {finding.criterion}",
         "",
-        "| curve | learned | last policy's return (best possible) | start: believed | start: true |",
+        "| curve | learned | last policy's return (best possible) | value of the start: learned | true |",
         "|---|---|---|---|---|",
     ]
     lines += [
-        f"| {s.name} | {s.speed()} | {estimate(s.final)} ({s.best:.1f}) | {estimate(s.predicted)} "
+        f"| {s.name} | {s.speed()} | {estimate(s.final)} ({number(s.best, '.1f')}) | {estimate(s.predicted)} "
         f"| {estimate(s.true)} |"
         for s in summaries
     ]
@@ -216,15 +210,11 @@ def _within(value: Estimate, tolerance: float) -> bool:
     return -tolerance <= value.low and value.high <= tolerance
 
 
-def _percent(value: Estimate) -> str:
-    return f"{value.mean:+.1%} [{value.low:+.1%}, {value.high:+.1%}]"
-
-
 def _equivalence(curves: Sequence[Summary]) -> Finding:
     qss, qsa = curves
     criterion = (
-        "every trial of both ends with the best return, and the paired difference in episodes to learn lies, "
-        f"with its whole interval, within ±{ALIKE:.0%}."
+        "Every trial of both ends with the best return, and the interval of the paired difference in episodes to "
+        f"learn lies within ±{ALIKE:.0%}."
     )
     text = f"QSS learned {qss.speed()}, QSA {qsa.speed()}"
     if not (qss.all_learned and qsa.all_learned):
@@ -233,20 +223,20 @@ def _equivalence(curves: Sequence[Summary]) -> Finding:
     reached = bool(np.allclose(qss.final, qss.best) and np.allclose(qsa.final, qsa.best))
     alike = _within(difference, ALIKE)
     end = (
-        f"in all trials both end with the best return, {qss.best:.0f}"
+        f"In all trials both end with the best return, {number(qss.best, '.0f')}."
         if reached
-        else "not all trials end optimal"
+        else "But not all trials end optimal."
     )
     said = "the two learn alike" if alike else "the two do not learn alike"
     return Finding(
-        _agrees(alike and reached), criterion, f"{text}; QSS − QSA = {_percent(difference)}: {said}; {end}."
+        _agrees(alike and reached), criterion, f"{text}; QSS − QSA = {difference.to('+.1%')}: {said}. {end}"
     )
 
 
 def _stochastic(curves: Sequence[Summary]) -> Finding:
     criterion = (
-        "none of the deck's, whose slides show curves but state no outcome. QSS is said to hold where its "
-        f"last policy closes at least {LEARNED:.0%} of the gap between never arriving and the optimum."
+        "The deck shows curves but states no outcome. Here, QSS holds if its last policy closes at least "
+        f"{LEARNED:.0%} of the gap between never arriving and the optimum, and breaks if it closes less."
     )
     sentences = []
     for qss, qsa in zip(curves[::2], curves[1::2], strict=True):
@@ -254,11 +244,11 @@ def _stochastic(curves: Sequence[Summary]) -> Finding:
         score, difference = estimate(qss.score), estimate(qss.final - qsa.final)
         holds = "holds" if score.low >= LEARNED else "breaks" if score.high < LEARNED else "is on the edge"
         sentences.append(
-            f"At {slips} QSS {holds}: its last policy returns {estimate(qss.final)} of the {qss.best:.1f} "
-            f"that is possible, {_compared(difference)} ({difference}); it learned {qss.speed()}, "
-            f"QSA {qsa.speed()}. {_optimism(qss, qsa)}"
+            f"At {slips}, QSS {holds}: its last policy returns {estimate(qss.final)} "
+            f"(best possible: {number(qss.best, '.1f')}), {_compared(difference)} ({difference}). "
+            f"QSS learned {qss.speed()}, QSA {qsa.speed()}. {_optimism(qss, qsa)}"
         )
-    return Finding("no claim", criterion, " ".join(sentences))
+    return Finding("no claim", criterion, "\n\n".join(sentences))
 
 
 def _compared(difference: Estimate) -> str:
@@ -268,20 +258,21 @@ def _compared(difference: Estimate) -> str:
 
 
 def _optimism(qss: Summary, qsa: Summary) -> str:
-    """How far each learner's value of the start is from what its policy is worth."""
+    """Each learner's value of the start beside what its policy is worth, in words."""
     errors = estimate(qss.predicted - qss.true), estimate(qsa.predicted - qsa.true)
     said = "over-optimistic" if errors[0].low > max(errors[1].high, 0) else "no more optimistic than QSA"
-    return (
-        f"QSS is {said} about the start: it believes {qss.predicted.mean():.2f} of a policy worth "
-        f"{qss.true.mean():.2f}; QSA {qsa.predicted.mean():.2f} of one worth {qsa.true.mean():.2f}."
-    )
+    expects = [
+        f"expects {number(s.predicted.mean(), '.2f')} from a policy worth {number(s.true.mean(), '.2f')}"
+        for s in (qss, qsa)
+    ]
+    return f"QSS is {said} about the start: it {expects[0]}; QSA {expects[1]}."
 
 
 def _cliff(curves: Sequence[Summary]) -> Finding:
     qss, qsa = curves
     criterion = (
-        "the intervals of believed minus true value of the start and of the difference in return exclude 0, "
-        "QSS believing more and reaching less."
+        "Beyond the 95% intervals, QSS's last policy returns less than QSA's, and QSS overestimates the value of "
+        "the start by more than QSA does."
     )
     if not qsa.all_learned:
         return Finding("undecided", criterion, f"QSA learned {qsa.speed()}: too few episodes to compare.")
@@ -290,7 +281,7 @@ def _cliff(curves: Sequence[Summary]) -> Finding:
     agrees = gap.high < 0 and optimism.low > 0 and optimism.low > estimate(qsa.predicted - qsa.true).high
     text = (
         f"The last QSS policy reaches the goal with probability {estimate(qss.final)}, QSA's with "
-        f"{estimate(qsa.final)}; {qsa.best:.2f} is possible. {_optimism(qss, qsa)}"
+        f"{estimate(qsa.final)}; the best possible is {qsa.best:.2f}. {_optimism(qss, qsa)}"
     )
     return Finding(_agrees(agrees), criterion, text)
 
@@ -298,11 +289,11 @@ def _cliff(curves: Sequence[Summary]) -> Finding:
 def _redundant(curves: Sequence[Summary]) -> Finding:
     qss, qsa = curves[:3], curves[3:]
     criterion = (
-        f"QSS needs the same number of episodes with 40 and 400 actions as with 4, within ±{ALIKE:.0%} and "
-        "with the whole interval; QSA needs more, or does not learn."
+        f"QSS needs as many episodes with 40 and 400 actions as with 4: the intervals of the changes lie within "
+        f"±{ALIKE:.0%}. QSA needs more episodes, or does not learn."
     )
-    text = "; ".join(
-        f"{name} learned with 4 actions {three[0].speed()}, with 40 {three[1].speed()}, "
+    text = ". ".join(
+        f"With 4 actions {name} learned {three[0].speed()}, with 40 {three[1].speed()}, "
         f"with 400 {three[2].speed()}"
         for name, three in (("QSS", qss), ("QSA", qsa))
     )
@@ -315,17 +306,17 @@ def _redundant(curves: Sequence[Summary]) -> Finding:
 
 
 def _not_slowed(three: Sequence[Summary]) -> tuple[bool, str]:
-    """Whether 40 and 400 actions need as many episodes as 4, and that in words."""
+    """Whether 40 and 400 actions need as many episodes as 4, and the changes in words."""
     if not all(summary.all_learned for summary in three):
         return False, "QSS slows down"
     changes = [_relative_difference(more.learned_at, three[0].learned_at) for more in three[1:]]
     alike = all(_within(change, ALIKE) for change in changes)
-    said = f"{_percent(changes[0])} with 40, {_percent(changes[1])} with 400 actions"
+    said = f"{changes[0].to('+.1%')} with 40, {changes[1].to('+.1%')} with 400 actions"
     return alike, f"QSS {'does not slow down' if alike else 'changes its speed'}: {said}"
 
 
 def _slower(more: Summary, few: Summary) -> bool:
-    """Whether learning takes longer, by more than chance; never learning is longer."""
+    """Whether learning takes significantly more episodes; never learning counts as more than all."""
     difference = np.where(np.isfinite(more.learned_at), more.learned_at, more.episodes + 1) - few.learned_at
     return estimate(difference).low > 0
 
@@ -333,13 +324,13 @@ def _slower(more: Summary, few: Summary) -> bool:
 def _permuted(curves: Sequence[Summary]) -> Finding:
     transferred, frozen, scratch, qsa_transferred, qsa_scratch = curves
     criterion = (
-        "with Q transferred and frozen, learning I alone, every trial ends with a learned policy; with Q "
-        "transferred QSS needs, paired, fewer episodes than from scratch and than QSA transferred."
+        "With Q transferred and frozen, so that only I is learned, every trial ends with a learned policy. "
+        "With Q transferred, QSS needs fewer episodes than from scratch, and fewer than transferred QSA."
     )
     text = (
-        f"On the reversed actions transferred QSS learned {transferred.speed()}, {frozen.speed()} with Q "
-        f"frozen, so that I alone was learned; from scratch {scratch.speed()}. Transferred QSA learned "
-        f"{qsa_transferred.speed()}, from scratch {qsa_scratch.speed()}."
+        f"On the reversed actions, QSS learned {transferred.speed()} with Q transferred, {frozen.speed()} with Q "
+        f"transferred and frozen, and {scratch.speed()} from scratch. QSA learned {qsa_transferred.speed()} with Q "
+        f"transferred, and {qsa_scratch.speed()} from scratch."
     )
     if not scratch.all_learned:
         return Finding("undecided", criterion, f"{text} Too few episodes to compare.")
@@ -360,20 +351,21 @@ FINDINGS: dict[str, Callable[[Sequence[Summary]], Finding]] = {
 }
 
 
-# ------------------------------------------------------------------------------------------ CSV
+# ----------------------------------------------------------------------------------------------- curves
 
 
-def _write_curves(path: Path, experiment: Experiment, trials: Sequence[Sequence[Trial]]) -> None:
-    """CSV: curve, episodes (learned before the window's last evaluation), mean, low, high over trials."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["curve", "episodes", "evaluations", "trials", "mean", "low", "high"])
-    for curve, mine in zip(experiment.curves, trials, strict=True):
-        ends = report_points(len(mine[0].returns) - 1)
-        means = window_means(np.stack([trial.returns for trial in mine]), ends)
-        columns = (ends - 1, np.diff(ends, prepend=0), means.mean(axis=0), *band(means))
-        for episodes, evaluations, *numbers in zip(*columns, strict=True):
-            writer.writerow(
-                [curve.name, episodes, evaluations, len(mine), *(f"{number:.4f}" for number in numbers)]
-            )
-    write_text(path, buffer.getvalue())
+def _band(trials: Sequence[Trial]) -> Band:
+    """The mean return in windows of episodes, with its interval; a window stands at its last evaluation."""
+    ends = report_points(len(trials[0].returns) - 1)
+    means = window_means(np.stack([trial.returns for trial in trials]), ends)
+    low, high = stratified_interval(means, statistic=mean)
+    return ends.astype(np.float64), mean(means), low, high
+
+
+def _csv_rows(curve: Summary, band: Band) -> Iterator[dict[str, Any]]:
+    """The columns: curve, episodes learned before the window's last evaluation, evaluations in it, and so on."""
+    widths = np.diff(band[0], prepend=0)
+    for end, width, *numbers in zip(band[0], widths, *band[1:], strict=True):
+        row = {"curve": curve.name, "episodes": int(end - 1), "evaluations": int(width)}
+        rounded = (f"{value:.4f}" for value in numbers)
+        yield row | {"trials": len(curve.final)} | dict(zip(("mean", "low", "high"), rounded, strict=True))

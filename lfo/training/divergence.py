@@ -29,9 +29,6 @@ class Divergence:
 
         Returns:
             The members newly stopped.
-
-        Raises:
-            LfoError: no member is left.
         """
         stopped = self.agent.stopped
         finite = torch.isfinite(history)
@@ -42,12 +39,20 @@ class Divergence:
             stopped[member] = self._reason(names, finite[:, :, member], first_step)
         self.restore()
         self._good = [tensor.clone() for tensor in self._state()]
+        return new
+
+    def require_members(self) -> None:
+        """Check that somebody is left to go on.
+
+        Raises:
+            LfoError: every member has diverged.
+        """
+        stopped = self.agent.stopped
         if len(stopped) == len(self.agent.seeds):
             told = "; ".join(f"seed {self.agent.seeds[m]}: {why}" for m, why in sorted(stopped.items()))
             raise LfoError(
-                f"every member has diverged: {told}; look at the rewards' size and the learning rate"
+                f"every member has diverged: {told}; check the size of the rewards, or lower learning_rate"
             )
-        return new
 
     def restore(self) -> None:
         """Put the last good state of every stopped member back."""

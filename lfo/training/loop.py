@@ -86,6 +86,7 @@ def run_steps(
         stopped = divergence.check(names, recent, agent.updates - len(rows))
         if stopped:
             on_stopped(stopped)
+            divergence.require_members()
         return recent
 
     while agent.updates < steps and not should_stop():

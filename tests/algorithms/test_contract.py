@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from lfo import RunFolder, evaluate, learn_inverse, load_agent
+from lfo import BCO, D3G, RunFolder, evaluate, learn_inverse, load_agent
 from lfo.acting.rounds import act
 from lfo.algorithms import registry
 from lfo.datasets import LfoError, Transitions, load, save
@@ -38,7 +38,10 @@ def config_of(algo: str, **more: Any) -> Any:
 
 def trained(algo: str, seeds: list[int], data: list[Transitions], which: list[int], steps: int = 40) -> Any:
     members = [Member(seed, index) for seed, index in zip(seeds, which, strict=True)]
-    agent, table = train(data, algo=algo, config=config_of(algo), members=members, steps=steps, device="cpu")
+    spec = registry.spec(algo)
+    agent, table = train(
+        data, algorithm=spec.cls, config=config_of(algo), members=members, steps=steps, device="cpu"
+    )
     learn_inverse(agent, ENV, demonstrations=table, **ROUND)
     return agent
 
@@ -86,7 +89,13 @@ def test_acts_inside_the_bounds_and_survives_the_disk(algo: str, tmp_path: Path)
     out.create(overwrite=False)
     members = [Member(5), Member(6)]
     agent, table = train(
-        data, algo=algo, config=config_of(algo), members=members, steps=20, out=out, device="cpu"
+        data,
+        algorithm=registry.spec(algo).cls,
+        config=config_of(algo),
+        members=members,
+        steps=20,
+        out=out,
+        device="cpu",
     )
     with pytest.raises(LfoError, match="inverse dynamics"):
         evaluate(agent, ENV, episodes=1)
@@ -103,11 +112,13 @@ def test_train_in_two_parts_is_train_in_one(tmp_path: Path) -> None:
     """Across a block of minibatches, a row of metrics and an odd step: bit for bit."""
     members, data = [Member(1), Member(2)], [make_data()]
     config = config_of("d3g")
-    whole = train(data, config=config, members=members, steps=301, device="cpu")[0]
+    whole = train(data, algorithm=D3G, config=config, members=members, steps=301, device="cpu")[0]
     out = RunFolder(tmp_path / "run")
     out.create(overwrite=False)
-    train(data, config=config, members=members, steps=137, out=out, device="cpu")
-    parts = train(data, config=config, members=members, steps=301, out=out, resume=True, device="cpu")[0]
+    train(data, algorithm=D3G, config=config, members=members, steps=137, out=out, device="cpu")
+    parts = train(
+        data, algorithm=D3G, config=config, members=members, steps=301, out=out, resume=True, device="cpu"
+    )[0]
     _assert_same_state(whole.state_dict(), parts.state_dict())
     rows = out.rows("metrics.csv")
     assert [row["step"] for row in rows] == ["137", "137", "301", "301"]
@@ -122,7 +133,13 @@ def test_interact_in_two_parts_is_interact_in_one(algo: str, tmp_path: Path) -> 
         out = RunFolder(tmp_path / f"run{len(parts)}")
         out.create(overwrite=False)
         _, table = train(
-            data, algo=algo, config=config_of(algo), members=members, steps=20, out=out, device="cpu"
+            data,
+            algorithm=registry.spec(algo).cls,
+            config=config_of(algo),
+            members=members,
+            steps=20,
+            out=out,
+            device="cpu",
         )
         for part, rounds in enumerate(parts):
             agent = load_agent(out, "cpu")
@@ -157,16 +174,24 @@ def test_resume_refuses_other_data_or_settings(tmp_path: Path) -> None:
     paths = [tmp_path / "a.h5", tmp_path / "b.h5"]
     for seed, path in enumerate(paths):
         save(make_data(seed), path)
-    train([load(paths[0])], config=config_of("d3g"), members=[Member(1)], steps=5, out=out, device="cpu")
+    train(
+        [load(paths[0])],
+        algorithm=D3G,
+        config=config_of("d3g"),
+        members=[Member(1)],
+        steps=5,
+        out=out,
+        device="cpu",
+    )
     again = {"members": [Member(1)], "steps": 9, "out": out, "resume": True, "device": "cpu"}
     with pytest.raises(LfoError, match=r"hidden 8 \(found 9\)"):
-        train([load(paths[0])], config=config_of("d3g", hidden=9), **again)
+        train([load(paths[0])], algorithm=D3G, config=config_of("d3g", hidden=9), **again)
     with pytest.raises(LfoError, match="expected the file the run was started on"):
-        train([load(paths[1])], config=config_of("d3g"), **again)
+        train([load(paths[1])], algorithm=D3G, config=config_of("d3g"), **again)
     with pytest.raises(LfoError, match="members"):
-        train([load(paths[0])], config=config_of("d3g"), **{**again, "members": [Member(2)]})
+        train([load(paths[0])], algorithm=D3G, config=config_of("d3g"), **{**again, "members": [Member(2)]})
     with pytest.raises(LfoError, match="algo"):
-        train([load(paths[0])], algo="bco", config=config_of("bco"), **again)
+        train([load(paths[0])], algorithm=BCO, config=config_of("bco"), **again)
 
 
 class _Notes(Progress):
@@ -180,18 +205,18 @@ class _Notes(Progress):
 def test_a_member_that_diverges_is_stopped_and_the_others_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lfo.training.loop.LOG_EVERY", 10)
     data, members = [make_data()], [Member(1), Member(2)]
-    healthy = train(data, config=config_of("d3g"), members=members, steps=30, device="cpu")[0]
-    agent, table = train(data, config=config_of("d3g"), members=members, steps=15, device="cpu")
+    healthy = train(data, algorithm=D3G, config=config_of("d3g"), members=members, steps=30, device="cpu")[0]
+    agent, table = train(
+        data, algorithm=D3G, config=config_of("d3g"), members=members, steps=15, device="cpu"
+    )
     divergence = Divergence(agent)
     before = member_state(agent, 0)
     with torch.no_grad():
         agent.critic1.weight0[0, 0, 0] = math.inf
     told: list[int] = []
-    run_steps(
-        agent, table, 30, divergence=divergence, on_log=lambda step, metrics, stopped: told.extend(stopped)
-    )
+    run_steps(agent, table, 30, divergence=divergence, on_stopped=told.extend)
     assert told == [0]
-    assert divergence.stopped == {0: "critic_loss not finite at step 16"}
+    assert agent.stopped == {0: "critic_loss not finite at step 16"}
     for name, tensor in before.items():
         assert torch.equal(member_state(agent, 0)[name], tensor), name
     for name, tensor in member_state(healthy, 1).items():
@@ -204,7 +229,15 @@ def test_when_every_member_diverges_training_says_so(tmp_path: Path) -> None:
     wild = Transitions(data.states, data.next_states, rewards, data.terminated, data.truncated)
     notes = _Notes()
     with pytest.raises(LfoError, match="every member has diverged: seed 4: critic_loss not finite at step"):
-        train([wild], config=config_of("d3g"), members=[Member(4)], steps=200, device="cpu", progress=notes)
+        train(
+            [wild],
+            algorithm=D3G,
+            config=config_of("d3g"),
+            members=[Member(4)],
+            steps=200,
+            device="cpu",
+            progress=notes,
+        )
     assert len(notes.notes) == 1
     assert "seed 4 stopped: critic_loss not finite at step" in notes.notes[0]
 
@@ -227,6 +260,6 @@ def test_fit_is_the_three_line_interface() -> None:
 
 
 def test_bco_needs_its_demonstrations() -> None:
-    agent = fit("bco", make_data(), steps=0, device="cpu", **TINY)
+    agent = fit(BCO, make_data(), steps=0, device="cpu", **TINY)
     with pytest.raises(LfoError, match="demonstrations"):
         learn_inverse(agent, ENV, **ROUND)

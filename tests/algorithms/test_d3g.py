@@ -54,7 +54,7 @@ def test_pessimism_does_not_feed_on_itself() -> None:
 
 
 def test_unknown_is_what_lies_far_off_in_a_dimension_that_moves() -> None:
-    agent, _ = build("d3g", D3GConfig(hidden=4), [line(50)], [Member(0)], "cpu")
+    agent, _ = build(D3G, D3GConfig(hidden=4), [line(50)], [Member(0)], "cpu")
     states = torch.tensor(
         [[[2.9, 0.0], [-3.1, 0.0], [0.0, 99.0]]]
     )  # in standard deviations; the second is still
@@ -80,17 +80,25 @@ def test_value_range_by_hand(lowest: float, highest: float, expected: tuple[floa
 
 
 def test_time_limits_bootstrap_and_terminations_do_not() -> None:
+    """With values of 100 everywhere, a target is its reward or some 99 more."""
     data = line(10)
     ends = np.arange(10) == 4
     for name, config, expected in [
-        ("truncated", D3GConfig(), [1.0] * 10),
-        ("terminated", D3GConfig(), [1.0] * 4 + [0.0] + [1.0] * 5),
-        ("truncated", D3GConfig.paper(), [1.0] * 4 + [0.0] + [1.0] * 5),
+        ("truncated", D3GConfig(), [False] * 10),
+        ("terminated", D3GConfig(), ends.tolist()),
+        ("truncated", D3GConfig.paper(), ends.tolist()),
     ]:
         flags = {"terminated": np.zeros(10, bool), "truncated": np.zeros(10, bool), name: ends}
         marked = Transitions(data.states, data.next_states, data.rewards, **flags)
-        agent, table = build("d3g", replace(config, hidden=4), [marked], [Member(0)], "cpu")
-        assert table.batch(torch.arange(10)[None], agent.units).continues.flatten().tolist() == expected
+        config = replace(config, hidden=4, clip_targets=False, known_within=0.0)
+        agent, table = build(D3G, config, [marked], [Member(0)], "cpu")
+        for critic in (agent.target_critic1, agent.target_critic2):
+            for parameter in critic.parameters():
+                parameter.zero_()
+            critic.bias2.fill_(100.0)
+        batch = table.batch(torch.arange(10)[None], agent.units)
+        stops = torch.isclose(agent.critic_target(batch), batch.rewards)
+        assert stops.flatten().tolist() == expected
 
 
 LEARNED = {"steps": 6000, "hidden": 32, "batch_size": 64, "gamma": 0.9, "device": "cpu"}
@@ -128,6 +136,6 @@ def test_the_aim_is_the_proposal_or_where_the_model_brings_it_back() -> None:
 def test_bf16_learns_the_same_within_its_precision(learned: D3G) -> None:
     states = torch.tensor([[[-0.8, 7.0], [-0.4, 7.0], [0.4, 7.0], [0.8, 7.0]]]).expand(2, -1, -1)
     exact = learned.aim(states)[:1, :, 0]
-    rough = D3G.fit(line(), seeds=[0], bf16=True, **LEARNED).aim(states[:1])[..., 0]
+    rough = D3G.fit(line(), seeds=[0], precision="bf16", **LEARNED).aim(states[:1])[..., 0]
     assert not torch.equal(exact, rough)
     torch.testing.assert_close(exact, rough, atol=0.15, rtol=0)

@@ -16,6 +16,8 @@ from torch import Tensor
 from lfo import D3G, D3GConfig
 from lfo.algorithms.inverse import Inverse, InverseConfig
 from lfo.datasets import Transitions
+from lfo.envs.spaces import ActionSpace
+from lfo.nn.batches import ActionBatch
 from lfo.runs.record import Member
 from lfo.training.loop import build
 
@@ -160,7 +162,7 @@ ALONE = {
 @pytest.mark.parametrize("config", [SMALL, PAPER, *ALONE.values()], ids=["default", "paper", *ALONE])
 def test_update_equals_the_equations(config: D3GConfig) -> None:
     data = [make_data(0), make_data(1)]
-    agent, table = build("d3g", config, data, [Member(7, 0), Member(8, 1)], "cpu")
+    agent, table = build(D3G, config, data, [Member(7, 0), Member(8, 1)], "cpu")
     index = np.stack([np.random.default_rng(m).integers(0, 200, B) for m in range(M)])
     references = [Reference(agent, m, data[m], config, index[m]) for m in range(M)]
     rows = torch.from_numpy(index + np.array([[0], [200]]))
@@ -180,7 +182,7 @@ def test_departures_differ_from_the_paper_each_by_itself() -> None:
     data = make_data(0)
     seen = []
     for config in [PAPER, *ALONE.values()]:
-        agent, table = build("d3g", config, [data], [Member(7)], "cpu")
+        agent, table = build(D3G, config, [data], [Member(7)], "cpu")
         for _ in range(4):  # clipping shows once values have left the range
             agent.update(table.batch(torch.arange(B)[None], agent.units))
         seen.append(torch.cat([p.detach().flatten() for p in agent.parameters()]))
@@ -192,16 +194,14 @@ def test_departures_differ_from_the_paper_each_by_itself() -> None:
 def test_inverse_update_equals_the_equation(standardised: bool) -> None:
     data = make_data(3)
     config = replace(SMALL, standardise=standardised)
-    agent, table = build("d3g", config, [data], [Member(5), Member(6)], "cpu")
-    low, high = np.array([-1.0, 0.0], np.float32), np.array([3.0, 0.5], np.float32)
-    inverse = Inverse(
-        InverseConfig(hidden=16), agent.units, low, high, agent.seeds, standardised=standardised
-    )
+    agent, table = build(D3G, config, [data], [Member(5), Member(6)], "cpu")
+    space = ActionSpace(np.array([-1.0, 0.0], np.float32), np.array([3.0, 0.5], np.float32))
+    inverse = Inverse(InverseConfig(hidden=16), agent.units, space, agent.seeds, standardised=standardised)
     before = [[p.requires_grad_() for p in weights(inverse.network, m)] for m in range(2)]
     index = torch.arange(2 * B).view(2, B)
     batch = table.batch(index, agent.units)
     actions = torch.rand(2, B, 2, generator=torch.Generator().manual_seed(0)) * 0.5
-    losses = inverse.update(batch.states, batch.deltas, actions)
+    losses = inverse.update(ActionBatch(*batch, actions))
     for m in range(2):
         x, d, x2 = (b[m].double() for b in (batch.states, batch.deltas, batch.next_states))
         out = mlp(before[m], torch.cat([x, d if standardised else x2], -1))

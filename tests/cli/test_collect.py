@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import os
+import pickle
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
+from shell import d3g, error, must, start
 
 from lfo.cli import cli
-from lfo.datasets import load
+from lfo.datasets import load, load_with_actions
+from lfo.envs.make import make_env
+from lfo.runs.policy import load_run_policy
 
 
 def run(*args: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -126,6 +133,92 @@ def test_a_folder_that_is_not_writable(tmp_path: Path) -> None:
 )
 def test_wrong_usage_exits_2(arguments: list[str]) -> None:
     assert CliRunner().invoke(cli, ["collect", *arguments]).exit_code == 2
+
+
+def test_random_data_needs_no_expert_and_no_fraction(tmp_path: Path) -> None:
+    for number, arguments in enumerate((["--random-frac", "1"], ["--policy", "random"])):
+        out = must("collect", "Hopper-v5", *arguments, "--steps", "30", "-o", tmp_path / f"{number}.h5")
+        assert "policy random, random_frac 1" in out
+    np.testing.assert_array_equal(load(tmp_path / "0.h5").states, load(tmp_path / "1.h5").states)
+    done = d3g("collect", "Reacher-v5", "-o", tmp_path / "d.h5")
+    assert done.code == 2
+    assert "Missing option '--random-frac'" in done.err
+
+
+def test_a_trained_run_is_the_policy(interacted: Path, tmp_path: Path) -> None:
+    """What is recorded are the actions of the member asked for, without noise."""
+    from lfo.runs.folder import RunFolder
+    from lfo.runs.loading import load_agent
+
+    agent = load_agent(RunFolder(interacted), "cpu")
+    arguments = ["--random-frac", "0", "--steps", "100", "--keep-actions"]
+    for member in (0, 1):
+        path = tmp_path / f"{member}.h5"
+        more = ["--member", member] if member else []
+        out = must("collect", "InvertedPendulum-v5", "--policy", interacted, *more, *arguments, "-o", path)
+        assert f"policy {interacted.name}, seed {member}, random_frac 0" in out
+        data, actions = load_with_actions(path)
+        states = torch.from_numpy(data.states.copy()).expand(2, -1, -1)
+        np.testing.assert_allclose(actions, agent.act(states)[member].numpy(), atol=1e-5)
+
+
+def test_a_run_acts_in_other_processes_too(interacted: Path) -> None:
+    policy = load_run_policy(interacted, make_env("InvertedPendulum-v5"), member=1)
+    states = np.ones((3, 4), np.float32)
+    copied = pickle.loads(pickle.dumps(policy))
+    assert "agent" not in vars(copied)
+    np.testing.assert_array_equal(copied.act(states), policy.act(states))
+
+
+def test_runs_that_cannot_be_the_policy(trained: Path, interacted: Path, tmp_path: Path) -> None:
+    words = ["--random-frac", "0", "-o", tmp_path / "d.h5"]
+    told = error("collect", "InvertedPendulum-v5", "--policy", trained, *words)
+    assert f"run `d3g-lfo interact {trained}` first" in told
+    told = error("collect", "InvertedPendulum-v5", "--policy", interacted, "--member", "2", *words)
+    assert "member: expected 0 to 1, found 2" in told
+    told = error("collect", "Hopper-v5", "--policy", interacted, *words)
+    assert "length 4" in told
+    assert "use the environment that the run has interacted with" in told
+    done = d3g("collect", "Reacher-v5", "--member", "1", *words)
+    assert done.code == 2
+    assert "--member" in done.err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_ctrl_c_is_one_line_and_leaves_no_file(number: signal.Signals, tmp_path: Path) -> None:
+    path = tmp_path / "d.h5"
+    words = ["--random-frac", "1", "--steps", "50000000", "--jobs", "2", "-o", path]
+    with start("collect", "Reacher-v5", *words) as process:
+        time.sleep(3)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+    assert out == ""
+    assert process.returncode == (1 if number == signal.SIGINT else -signal.SIGKILL)
+    assert len(err.splitlines()) == (1 if number == signal.SIGINT else 0), err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_file_has_the_permissions_of_any_other(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        must("collect", "Reacher-v5", "--policy", "random", "--steps", "10", "-o", tmp_path / "d.h5")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "d.h5").stat().st_mode & 0o777 == 0o640
+    told = error("collect", "Reacher-v5", "--policy", "random", "-o", tmp_path / "d.h5")
+    assert told == f"Error: {tmp_path / 'd.h5'}: already exists; pass --overwrite to replace it"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full")
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object) -> None:
+        with open("/dev/full", "wb") as file:
+            file.write(b"x")
+
+    monkeypatch.setattr("lfo.datasets.writer._write", full)
+    told = error("collect", "Reacher-v5", "--policy", "random", "--steps", "10", "-o", tmp_path / "d.h5")
+    assert "cannot be written: No space left on device" in told
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_command_line_records_what_python_records(tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
 """``d3g-lfo gridworld``: its output, its errors, and that a killed run goes on."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import packages_distributions
 
 import pytest
 
@@ -68,7 +70,7 @@ def test_an_existing_report_is_refused_resumed_or_overwritten(run, tmp_path):
     before = (report / "cliff.csv").read_bytes()
     code, out, err = run("cliff", "-o", report, *SMALL)
     assert (code, out) == (1, "")
-    assert "--resume to go on with it, or --overwrite" in one_line(err)
+    assert "pass --resume to continue it or --overwrite to replace it" in one_line(err)
 
     trial = report / "trials" / "cliff" / "1-001.npz"
     kept = trial.with_name("0-000.npz").stat().st_mtime_ns
@@ -88,7 +90,20 @@ def test_resuming_with_other_settings_is_refused(run, tmp_path):
     assert run("cliff", "-o", report, *SMALL)[0] == 0
     code, _, err = run("cliff", "-o", report, *SMALL, "--seed", 7, "--resume")
     assert code == 1
-    assert "run.json: settings: expected" in one_line(err)
+    assert "run.json: settings: expected --seed 7 --episodes 20, found --seed 0 --episodes 20" in one_line(
+        err
+    )
+    remedy = re.search(r"; pass (.*), or", one_line(err)).group(1).split()
+    assert run("cliff", "-o", report, *SMALL, *remedy, "--resume")[0] == 0
+
+
+def test_damaged_settings_can_be_overwritten_as_the_error_says(run, tmp_path):
+    assert run("cliff", "-o", tmp_path, *SMALL)[0] == 0
+    (tmp_path / "run.json").write_text("{")
+    code, _, err = run("cliff", "-o", tmp_path, *SMALL, "--resume")
+    assert code == 1
+    assert "pass --overwrite to start again" in one_line(err)
+    assert run("cliff", "-o", tmp_path, *SMALL, "--overwrite")[0] == 0
 
 
 def test_a_folder_that_is_not_ours_is_never_touched(run, tmp_path):
@@ -96,7 +111,7 @@ def test_a_folder_that_is_not_ours_is_never_touched(run, tmp_path):
     for option in ([], ["--resume"], ["--overwrite"]):
         code, _, err = run("cliff", "-o", tmp_path, *SMALL, *option)
         assert code == 1
-        assert "found other files; give another folder" in one_line(err)
+        assert "found other files; choose another" in one_line(err)
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
@@ -107,7 +122,7 @@ def test_an_output_that_cannot_be_written_is_one_line(run, tmp_path):
     for output in (file, file / "below"):
         code, _, err = run("cliff", "-o", output, *SMALL)
         assert code == 1
-        assert "expected a folder to write to" in one_line(err)
+        assert "cannot write to this folder" in one_line(err)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
@@ -143,12 +158,13 @@ def test_wrong_usage_exits_2(run, tmp_path, monkeypatch, arguments):
 
 
 @pytest.mark.parametrize("arguments", [["cliff", *SMALL], ["dataset", "--steps", "10"]])
-def test_without_numba_the_extra_is_named_and_nothing_is_touched(run, tmp_path, monkeypatch, arguments):
+def test_without_numba_the_remedy_installs_it_and_nothing_is_touched(run, tmp_path, monkeypatch, arguments):
     monkeypatch.setitem(sys.modules, "numba", None)
     monkeypatch.delitem(sys.modules, "lfo.tabular.learners", raising=False)
     code, _, err = run(*arguments, "-o", tmp_path / "x")
     assert code == 1
-    assert "pip install 'd3g-lfo[tabular]'" in one_line(err)
+    assert one_line(err).endswith("numba is not installed; run `pip install numba`")
+    assert packages_distributions()["numba"] == ["numba"]  # the package of that name has the module
     assert not list(tmp_path.iterdir())
 
 
@@ -158,6 +174,9 @@ def test_a_damaged_trial_is_one_line(run, tmp_path):
     code, _, err = run("cliff", "-o", tmp_path, *SMALL, "--resume")
     assert code == 1
     assert "0-001.npz: trial: expected a stored trial" in one_line(err)
+    assert "delete the file and run again with --resume" in one_line(err)
+    (tmp_path / "trials" / "cliff" / "0-001.npz").unlink()
+    assert run("cliff", "-o", tmp_path, *SMALL, "--resume")[0] == 0
 
 
 def test_help_needs_neither_numba_nor_matplotlib(run, monkeypatch):
@@ -166,6 +185,8 @@ def test_help_needs_neither_numba_nor_matplotlib(run, monkeypatch):
     assert code == 0
     assert "equivalence" in out
     assert "stochastic" in out
+    assert "pip install numba" in out
+    assert "d3g-lfo[" not in out  # the project is on no index
     assert run("redundant", "--help")[0] == 0
 
 

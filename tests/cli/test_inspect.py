@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -14,7 +16,7 @@ import pytest
 from flat import recording, write_h5
 
 from lfo.cli import main
-from lfo.datasets import Metadata, Transitions, save
+from lfo.datasets import Metadata, Transitions, behaviour_name, save
 
 
 @pytest.fixture
@@ -70,6 +72,7 @@ def test_json_by_hand(run):
         "has_actions": True,
         "random_frac": 0.5,
         "policy": "expert",
+        "behaviour": "expert, 50% random actions",
         "seed": 3,
         "dropped": 0,
         "normalized_return": None,
@@ -82,6 +85,25 @@ def test_json_by_hand(run):
     assert summary["steps"] == {"min": [1, 1], "mean": [1, 1], "max": [1, 1], "std": [0, 0]}
     assert summary["rewards"]["mean"] == 2
     assert isinstance(summary["warnings"], list)
+
+
+@pytest.mark.parametrize(
+    ("policy", "random_frac", "name"),
+    [
+        (None, None, "not recorded"),
+        ("expert", None, "expert"),
+        ("expert", 0.0, "expert"),
+        ("expert", 0.25, "expert, 25% random actions"),
+        ("expert", 1.0, "random"),
+        ("random", 1.0, "random"),
+        ("random", 0.5, "random"),
+        (None, 0.5, "50% random actions"),
+    ],
+)
+def test_the_recorded_policy_has_one_name(run, policy, random_frac, name):
+    assert behaviour_name(policy, random_frac) == name
+    save(replace(by_hand(), metadata=Metadata(policy=policy, random_frac=random_frac)), "a.h5")
+    assert re.search(rf"^policy +{name}$", run("inspect", "a.h5")[1], re.MULTILINE)
 
 
 def test_table(run):

@@ -64,7 +64,7 @@ def test_resume_with_nothing_left_says_so(interacted: Path, tmp_path: Path) -> N
 
 
 def test_refuses_a_second_time_without_a_word(interacted: Path) -> None:
-    assert "pass --resume to go on after them or --overwrite" in error("interact", interacted)
+    assert "pass --resume to continue after them or --overwrite" in error("interact", interacted)
 
 
 def test_overwrite_starts_again(interacted: Path, trained: Path, tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_a_stage_that_was_started_again_does_not_come_back(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(interaction._Stage, "_interact", die)
+        patch.setattr(interaction._Rounds, "_act", die)
         assert f"`d3g-lfo interact {run} --resume`" in error("interact", run, "--overwrite", *TINY_ROUNDS)
     assert load_agent(RunFolder(run)).inverse is None
     assert "found none; run `d3g-lfo interact" in error("compare", run)
@@ -274,7 +274,7 @@ def test_eval_names_the_extra_that_films(
     interacted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
-    assert "pip install 'd3g-lfo[video]'" in error("eval", interacted, "--video", tmp_path / "v.mp4")
+    assert "pip install imageio-ffmpeg" in error("eval", interacted, "--video", tmp_path / "v.mp4")
 
 
 def test_eval_refuses_bad_places_for_a_video(interacted: Path, tmp_path: Path) -> None:

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -11,11 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lfo.datasets.collect
-from lfo.datasets import LfoError, Transitions
+from lfo.datasets import LfoError, Metadata, Transitions, load
 from lfo.datasets.collect import GROUP_ROWS, STREAMS, _quotas, collect
-from lfo.envs.make import make_env
+from lfo.datasets.policies import RandomPolicy
+from lfo.envs.make import full_id, make_env
 
 PENDULUM, REACHER = "InvertedPendulum-v5", "Reacher-v5"
+BOUNDS = np.array([-3.0], np.float32), np.array([3.0], np.float32)
 ARRAYS = ("states", "next_states", "rewards", "terminated", "truncated")
 
 
@@ -52,18 +60,13 @@ def test_the_number_of_processes_changes_nothing(monkeypatch: pytest.MonkeyPatch
     assert sum(told) == 6_010
 
 
-def test_an_error_in_a_process_is_the_same_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a process meets reaches the caller, and so does its sudden end."""
-    module = lfo.datasets.collect
-    context = module.multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    group = module.Group("NoSuchEnv-v0", None, 0.5, (10,), np.random.SeedSequence(0))  # type: ignore[arg-type]
-    module._work([(0, group)], sender)
+def test_an_error_in_a_process_is_the_same_error() -> None:
+    """What a process meets reaches the caller."""
+    group = lfo.datasets.collect.Group(
+        "NoSuchEnv-v0", RandomPolicy(*BOUNDS), 0.5, (10,), np.random.SeedSequence(0)
+    )
     with pytest.raises(LfoError, match="unknown environment"):
-        module._receive(receiver, {}, lambda rows: None)
-    sender.close()
-    with pytest.raises(LfoError, match="ended before its work was done"):
-        module._receive(receiver, {}, lambda rows: None)
+        lfo.datasets.collect._record_all([group, group], 2, lambda rows: None)
 
 
 @pytest.mark.parametrize("env_id", [PENDULUM, REACHER])
@@ -186,6 +189,28 @@ class Unbounded(Camera):
     action_space = gym.spaces.Box(-np.inf, np.inf, (1,), np.float32)
 
 
+class Shaped(Unbounded):
+    """Remembers the action that it was given."""
+
+    observation_space = gym.spaces.Box(-5, 5, (2,), np.float32)
+    action_space = gym.spaces.Box(np.float32([[-1, -2]]), np.float32([[3, 4]]))
+
+    def reset(self, **kwargs: object) -> tuple[np.ndarray, dict[str, object]]:
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, object]]:
+        assert action.shape == self.action_space.shape
+        return np.resize(action, 2).astype(np.float32), 0.0, False, False, {}
+
+
+class UnboundedShaped(Shaped):
+    action_space = gym.spaces.Box(-np.inf, np.inf, (1, 2), np.float32)
+
+
+class UnboundedVector(Shaped):
+    action_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float32)
+
+
 class Unstable(Camera):
     """Gives NaN from the fifth step on; has no time limit."""
 
@@ -202,7 +227,14 @@ class Unstable(Camera):
 
 @pytest.fixture
 def registered() -> object:
-    kinds = {"TestCamera-v0": Camera, "TestUnbounded-v0": Unbounded, "TestUnstable-v0": Unstable}
+    kinds = {
+        "TestCamera-v0": Camera,
+        "TestUnbounded-v0": Unbounded,
+        "TestUnstable-v0": Unstable,
+        "space/TestShaped-v0": Shaped,
+        "TestUnboundedShaped-v0": UnboundedShaped,
+        "TestUnboundedVector-v0": UnboundedVector,
+    }
     for name, kind in kinds.items():
         gym.register(name, kind)
     yield kinds
@@ -222,6 +254,118 @@ def registered() -> object:
 def test_spaces_and_values_that_cannot_be_used(env_id: str, message: str) -> None:
     with pytest.raises(LfoError, match=message):
         collect(env_id, random_frac=1.0, steps=10, policy="random")
+
+
+@pytest.mark.usefixtures("registered")
+@pytest.mark.parametrize(
+    ("env_id", "low", "high"),
+    [
+        ("space/TestShaped-v0", [-1, -2], [3, 4]),
+        ("TestUnboundedShaped-v0", [-1, -1], [1, 1]),
+        ("TestUnboundedVector-v0", [-1, -1], [1, 1]),
+    ],
+)
+def test_the_remedy_for_actions_that_cannot_be_used_works(
+    env_id: str, low: list[float], high: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Do exactly what the error says: write the line into the file, and use the id."""
+    with pytest.raises(LfoError, match="vectors with finite bounds") as caught:
+        make_env(env_id)
+    line, new_id = re.findall("`(.*?)`", str(caught.value))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "wrapped", raising=False)
+    Path("wrapped.py").write_text(line)
+    importlib.invalidate_caches()
+    data, actions = collect(new_id, policy="random", steps=400)
+    assert data.metadata.env_id == new_id
+    np.testing.assert_allclose(actions.min(axis=0), low, atol=0.1)
+    np.testing.assert_allclose(actions.max(axis=0), high, atol=0.1)
+    np.testing.assert_array_equal(data.next_states, actions)  # what the environment was given
+    del gym.registry[new_id.partition(":")[2]]
+
+
+MODULE = """
+import gymnasium
+gymnasium.register("FromModule-v3", "gymnasium.envs.mujoco.reacher_v5:ReacherEnv", max_episode_steps=50)
+"""
+
+
+@pytest.mark.parametrize("asked", ["own_envs:FromModule-v3", "own_envs:FromModule"])
+def test_an_environment_of_a_module_is_recorded_so_that_it_can_be_made_again(
+    asked: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In another process, which has not imported the module, from the folder that the module is in."""
+    (tmp_path / "own_envs.py").write_text(MODULE)
+    monkeypatch.chdir(tmp_path)
+    code = (
+        "import sys; from lfo.datasets.collect import collect; from lfo.datasets import save; "
+        "save(collect(sys.argv[1], policy='random', steps=60)[0], 'd.h5')"
+    )
+    subprocess.run(
+        [sys.executable, "-P" if sys.version_info >= (3, 11) else "-s", "-c", code, asked], check=True
+    )
+    env_id = load("d.h5").metadata.env_id
+    assert env_id == "own_envs:FromModule-v3"
+    again = (
+        "import sys; from lfo.envs.make import make_env; print(make_env(sys.argv[1]).spec.max_episode_steps)"
+    )
+    done = subprocess.run([sys.executable, "-c", again, env_id], check=True, capture_output=True, text=True)
+    assert done.stdout == "50\n"
+
+
+def test_full_ids() -> None:
+    assert full_id("Reacher", make_env("Reacher")) == "Reacher-v5"
+    assert (
+        full_id("gymnasium.envs:Reacher", make_env("gymnasium.envs:Reacher")) == "gymnasium.envs:Reacher-v5"
+    )
+
+
+def test_the_grid_is_refused_for_its_actions() -> None:
+    """What `gridworld dataset` records names the environment and its arguments; discrete actions are the reason."""
+    metadata = Metadata(
+        env_id="lfo.tabular:lfo/GridWorld-v0",
+        attributes={"env_kwargs": '{"slip": 0.25, "windy_cliff": true}'},
+    )
+    assert metadata.env_kwargs == {"slip": 0.25, "windy_cliff": True}
+    with pytest.raises(LfoError, match=r"continuous actions.*found Discrete\(4\).*not supported yet"):
+        make_env(str(metadata.env_id), **metadata.env_kwargs)
+    with pytest.raises(LfoError, match="env_kwargs: expected a JSON object"):
+        _ = Metadata(attributes={"env_kwargs": "[1]"}).env_kwargs
+    assert Metadata().env_kwargs == {}
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A policy of one's own."""
+
+    action: tuple[float, ...]
+    name: str = "constant"
+
+    def act(self, observations: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return np.tile(np.float32(self.action), (len(observations), 1))
+
+
+def test_any_object_that_acts_can_be_the_policy() -> None:
+    data, actions = collect(REACHER, policy=Constant((0.25, -0.5)), random_frac=0, steps=60)
+    assert (actions == np.float32([0.25, -0.5])).all()
+    assert (data.metadata.policy, data.metadata.random_frac) == ("constant", 0)
+    with pytest.raises(
+        LfoError, match=r"policy constant: expected actions of shape \[2, 2\].*found \[2, 1\]"
+    ):
+        collect(REACHER, policy=Constant((0.25,)), random_frac=0, steps=60)
+
+
+def test_no_policy_is_loaded_that_is_not_used() -> None:
+    """Hopper has no expert, and the path is of nothing: with only random actions neither is needed."""
+    expected = collect("Hopper-v5", policy="random", random_frac=1, steps=30)
+    for arguments in ({}, {"policy": "gone.zip"}):
+        found = collect("Hopper-v5", random_frac=1, steps=30, **arguments)
+        assert_same(expected, found)
+        assert found[0].metadata.policy == "random"
+    assert_same(expected, collect("Hopper-v5", policy="random", steps=30))
+    with pytest.raises(LfoError, match=r"random_frac: expected .* found None"):
+        collect(REACHER, steps=30)
 
 
 @pytest.mark.usefixtures("registered")

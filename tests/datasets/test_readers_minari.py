@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 
 import h5py
 import minari
@@ -12,7 +13,7 @@ from flat import recording
 from gymnasium import spaces
 from minari.data_collector import EpisodeBuffer
 
-from lfo.datasets import LfoError, Transitions, export_minari, load, load_with_actions
+from lfo.datasets import LfoError, Transitions, export_minari, file_sha256, load, load_with_actions
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:minari")
 
@@ -64,6 +65,33 @@ def test_every_row_has_its_next_state():
     assert data.metadata.has_actions
     assert data.metadata.sha256
     assert data.warnings == ()
+
+
+def test_arrow_has_a_checksum_too(store):
+    """Arrow keeps many files; the checksum is of all of them, so that a run on them can be resumed."""
+    pytest.importorskip("pyarrow")
+    buffers = create("arrow-v0", data_format="arrow")
+    data = load("minari:arrow-v0")
+    np.testing.assert_array_equal(data.rewards, np.concatenate([np.float32(b.rewards) for b in buffers]))
+    assert data.metadata.sha256 == load("minari:arrow-v0").metadata.sha256
+    assert len(data.metadata.sha256) == 64
+    part = next((store / "arrow-v0" / "data" / "0").glob("*.arrow"))
+    part.write_bytes(part.read_bytes() + b"0")
+    assert file_sha256(store / "arrow-v0" / "data") != data.metadata.sha256
+
+
+def test_checksum_of_a_folder(tmp_path):
+    """Of every file's name and contents, in the order of names."""
+    for name, content in (("b/1", b"one"), ("a", b"two"), ("b/0", b"")):
+        (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / name).write_bytes(content)
+    hashes = {
+        name: sha256(content).hexdigest() for name, content in (("a", b"two"), ("b/0", b""), ("b/1", b"one"))
+    }
+    expected = sha256("".join(f"{name}\0{value}\n" for name, value in hashes.items()).encode()).hexdigest()
+    assert file_sha256(tmp_path / "data") == expected
+    (tmp_path / "data" / "b" / "0").rename(tmp_path / "data" / "b" / "2")
+    assert file_sha256(tmp_path / "data") != expected
 
 
 def test_environment_is_named(store):

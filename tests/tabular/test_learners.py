@@ -370,3 +370,18 @@ def test_random_walk_is_the_environments():
     np.testing.assert_array_equal(rewards, np.where(next_states == 15, 1.0, -1.0))
     assert np.diff(np.flatnonzero(np.r_[True, ends])).max() <= 50
     assert ends[-1]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "remedy", "right"),
+    [
+        ({"size": 1}, "pass 2 or more", {"size": 2}),
+        ({"slip": 1.5}, "pass a number from 0 to 1", {"slip": 1}),
+        ({"redundancy": 0}, "pass 1 for 4 actions", {"redundancy": 1}),
+        ({"permutation": (0, 0, 1, 2)}, r"pass \(0, 1, 2, 3\)", {"permutation": (0, 1, 2, 3)}),
+    ],
+)
+def test_the_remedy_for_a_wrong_grid_works(wrong, remedy, right):
+    with pytest.raises(LfoError, match=f"expected .*, found .*; {remedy}"):
+        make_grid(**wrong)
+    make_grid(**right)

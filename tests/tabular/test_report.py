@@ -11,11 +11,12 @@ import pytest
 from lfo.datasets import LfoError
 from lfo.datasets import load as load_dataset
 from lfo.datasets import save as save_dataset
-from lfo.tabular import EXPERIMENTS, experiments, make_grid, run_experiments, statistics, write_report
+from lfo.reporting.statistics import estimate
+from lfo.tabular import EXPERIMENTS, experiments, learning, make_grid, run_experiments, write_report
 from lfo.tabular.dataset import random_walk_dataset
 from lfo.tabular.experiments import Task, load_trial, run_trial, save_trial, trial_path
+from lfo.tabular.learning import episodes_to_learn
 from lfo.tabular.report import FINDINGS, Summary
-from lfo.tabular.statistics import episodes_to_learn, estimate
 
 TINY = Task("equivalence", 0, 0, 20, 0)
 
@@ -60,12 +61,12 @@ def test_episodes_to_learn_by_hand():
 
 @pytest.mark.parametrize("episodes", [1, 2, 7, 300, 50_000])
 def test_windows_cover_every_evaluation_once(episodes):
-    ends = statistics.report_points(episodes)
+    ends = learning.report_points(episodes)
     assert ends[0] == 1
     assert ends[-1] == episodes + 1
     assert (np.diff(ends) > 0).all()
     returns = np.arange(episodes + 1, dtype=float)[None]
-    means = statistics.window_means(returns, ends)
+    means = learning.window_means(returns, ends)
     widths = np.diff(ends, prepend=0)
     assert (means * widths).sum() == pytest.approx(returns.sum())
     assert means[0, 0] == 0
@@ -199,7 +200,7 @@ def test_the_report_has_curves_figures_and_numbers(tmp_path):
         assert set(results[name]["curves"]) == {curve.name for curve in experiment.curves}
         rows = (tmp_path / f"{name}.csv").read_text().splitlines()
         assert rows[0] == "curve,episodes,evaluations,trials,mean,low,high"
-        assert len(rows) == 1 + len(experiment.curves) * len(statistics.report_points(15))
+        assert len(rows) == 1 + len(experiment.curves) * len(learning.report_points(15))
         for figure in (f"{name}.png", f"{name}-values.png"):
             assert (tmp_path / figure).read_bytes().startswith(b"\x89PNG")
     assert not list(tmp_path.rglob("*.tmp"))

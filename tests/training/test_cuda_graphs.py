@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lfo import D3GConfig
+from lfo import D3G, D3GConfig
 from lfo.datasets import Transitions
 from lfo.runs.record import Member
 from lfo.training.cuda_graphs import EAGER_STEPS, ReplayedSteps, eager_step
@@ -41,7 +41,7 @@ def test_replayed_steps_equal_eager_steps(first: int) -> None:
     members = [Member(0, 0), Member(1, 0)]
     results = []
     for recorder in (None, Recorder()):
-        agent, table = build("d3g", CONFIG, [data()], members, torch.device("cpu"))
+        agent, table = build(D3G, CONFIG, [data()], members, torch.device("cpu"))
         agent.updates = first
         generators = [torch.Generator().manual_seed(seed) for seed in agent.seeds]
         drawn = table.draw(generators, 12, CONFIG.batch_size)
@@ -64,7 +64,7 @@ def test_replayed_steps_equal_eager_steps(first: int) -> None:
 def test_cuda_graphs_equal_eager_steps_on_the_gpu() -> None:
     results = []
     for replay in (False, True):
-        agent, table = build("d3g", CONFIG, [data()], [Member(0, 0)], torch.device("cuda"))
+        agent, table = build(D3G, CONFIG, [data()], [Member(0, 0)], torch.device("cuda"))
         table.to("cuda")
         drawn = table.draw([torch.Generator().manual_seed(0)], EAGER_STEPS + 20, CONFIG.batch_size)
         step = ReplayedSteps(agent, table) if replay else eager_step(agent, table)
