@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import shlex
-import shutil
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from lfo.cli._common import duration, option, parse_seeds, parse_settings, resumable
+from lfo.algorithms import registry
+from lfo.cli._common import COUNT, duration, option, parse_settings, resumable
+from lfo.errors import LfoError, data_error
 
 if TYPE_CHECKING:
-    from lfo.study.spec import Overview, Row, Study
+    from rich.console import Console
+    from rich.text import Text
 
-_COUNT = click.IntRange(1)
+    from lfo.cli._progress import Pace
+    from lfo.study.spec import Study
+    from lfo.study.status import Overview, Row
+
 _BAR = 10
+_STYLES = {
+    "training": "cyan",
+    "interacting": "cyan",
+    "evaluating": "cyan",
+    "collecting": "cyan",
+    "failed": "red",
+    "stopped": "yellow",
+    "waiting": "dim",
+    "done": "green",
+}
+"""Colours of the states, those first that matter most where not every cell fits on the screen."""
 
 
 def _words(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...] | None:
@@ -31,74 +46,95 @@ def _fractions(ctx: click.Context, param: click.Parameter, value: str | None) ->
         raise click.BadParameter(f"expected fractions such as 0,0.5,1, found {value!r}") from error
 
 
+def _tables(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """``("gamma=0.98", "bco.hidden=64")`` is {"d3g": {"gamma": 0.98}, "bco": {"hidden": 64}}."""
+    tables: dict[str, dict[str, Any]] = {}
+    for key, value in parse_settings(ctx, param, values).items():
+        part, _, name = key.rpartition(".")
+        parts = (*registry.names(), "inverse")
+        if part and part not in parts:
+            raise click.BadParameter(
+                f"expected KEY=VALUE or one of {', '.join(parts)} before .KEY, found {key!r}"
+            )
+        tables.setdefault(part or registry.DEFAULT, {})[name] = value
+    return tables
+
+
 @click.command()
 @click.argument("what", metavar="NAME|FILE.toml|DIR")
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the study.")
 @click.option(
     "--protocol",
     type=click.Choice(["final", "paper"]),
-    help="final: the last score counts; paper: the best of all rounds, at the published sizes.",
+    help="Which score counts: the last (final), or the best of all rounds at the published sizes (paper).  "
+    "[default: final]",
 )
-@click.option("--envs", callback=_words, metavar="LIST", help="Such as Reacher-v5,InvertedPendulum-v5.")
-@click.option("--random-frac", callback=_fractions, metavar="LIST", help="Such as 0,0.25,0.5,0.75,1.")
-@click.option("--algos", callback=_words, metavar="LIST", help="Such as bco,d3g.")
-@click.option("--seeds", callback=parse_seeds, metavar="LIST", help="Members of each cell, such as 0-9.")
-@click.option("--transitions", type=_COUNT, help="Rows of each data set.  [final: 200000, paper: 1000000]")
-@click.option("--datasets", type=_COUNT, help="Data sets that share the seeds.  [final: 3, paper: 1]")
-@click.option("--steps", type=_COUNT, help="Offline gradient steps.  [final: 50000, paper: 1000000]")
-@click.option("--rounds", type=_COUNT, help="Rounds of interaction.  [final: 10, paper: 100]")
-@click.option("--interactions", type=_COUNT, help="Environment steps a round and member.  [1000]")
-@click.option("--grad-steps", type=_COUNT, help="Gradient steps a round.  [final: 2000, paper: 10000]")
-@click.option("--episodes-per-round", type=_COUNT, help="Episodes to evaluate after a round.  [10]")
-@click.option("--final-episodes", type=_COUNT, help="Episodes of the final evaluation.  [100]")
-@click.option("--hidden", type=_COUNT, help="Units in each hidden layer.  [256]")
-@click.option("--precision", type=click.Choice(["fp32", "bf16"]), help="Of hidden layers' products.  [fp32]")
-@click.option("--paper", is_flag=True, help="The published algorithms, without this project's changes.")
+@click.option("--envs", callback=_words, metavar="LIST", help="Environments, such as Reacher-v5,Hopper-v5.")
 @click.option(
-    "--set",
-    "settings",
-    callback=parse_settings,
-    multiple=True,
-    metavar="[PART.]KEY=VALUE",
-    help="A setting of d3g, or of the part named: d3g, bco, inverse; repeatable.",
+    "--random-frac",
+    callback=_fractions,
+    metavar="LIST",
+    help="Fractions of random actions in the data, such as 0,0.5,1.",
 )
-@click.option("--jobs", type=_COUNT, help="Processes at a time.  [default: cores]")
+@click.option(
+    "--algos", callback=_words, metavar="LIST", help="Algorithms, such as bco,d3g.  [default: bco,d3g]"
+)
+@option("seeds", shown="0-9")
+@click.option("--transitions", type=COUNT, help="Rows of each data set.  [default: 200000; paper: 1000000]")
+@click.option("--datasets", type=COUNT, help="Data sets that share the seeds.  [default: 3; paper: 1]")
+@option("steps", shown="50000; paper: 1000000")
+@option("rounds", shown="10; paper: 100")
+@option("interactions", shown=1000)
+@option("grad-steps", shown="2000; paper: 10000")
+@option("episodes", flag="--episodes-per-round", shown=10)
+@click.option(
+    "--final-episodes", type=COUNT, help="Episodes per member in the final evaluation.  [default: 100]"
+)
+@option("hidden", shown=256)
+@option("precision", shown="fp32")
+@option("paper")
+@option(
+    "set",
+    callback=_tables,
+    metavar="[PART.]KEY=VALUE",
+    help="Change one setting of d3g, or of the part named before the dot: an algorithm, or inverse. Repeatable.",
+)
+@option("jobs", shown="cores")
 @option("device")
-@click.option("--status", is_flag=True, help="Show where the study in DIR stands, and do nothing.")
-@click.option("--report", is_flag=True, help="Write the report of what is finished, and do nothing else.")
+@click.option("--status", is_flag=True, help="Only show where the study in DIR stands.")
+@click.option("--report", is_flag=True, help="Only write the report of what is finished.")
 def command(
     what: str,
     output: Path | None,
-    settings: dict[str, Any],
+    settings: dict[str, dict[str, Any]],
     jobs: int | None,
     device: str,
     status: bool,
     report: bool,
     **options: Any,
 ) -> None:
-    """Run a whole table: collect data, train, interact, evaluate, report; again, it does what is missing.
+    """Run a whole table: collect data, train, interact, evaluate and report.
 
-    A study is a name that ships (table1), or a TOML file of the fields that the options have. Its folder holds
-    data, runs, results.csv and the report. Explicit options override the file's fields, and those the protocol's.
+    Start a study with -o from the name of one that ships (table1) or from a TOML file. Continue it by naming its
+    folder: finished parts are kept. Options override the file's fields, which override the protocol's defaults.
 
     \b
     d3g-lfo study table1 -o table1
     d3g-lfo study table1 -o small --envs InvertedPendulum-v5 --random-frac 0,1 --seeds 0-4 --jobs 2
     d3g-lfo study mine.toml -o mine
-    d3g-lfo study table1 --status        # from another terminal: DIR's cells, progress, time left
-    d3g-lfo study DIR                    # go on with the study in DIR
+    d3g-lfo study DIR --status           # in another terminal: cells, progress, time left
+    d3g-lfo study DIR                    # continue the study in DIR
     """
-    folder = output or Path(what)
     if status or report:
-        _look(folder, report)
+        _look(output or Path(what), report)
         return
     given = {name: value for name, value in options.items() if value is not None and value is not False}
-    study = _study(what, output, {**given, **_parts(settings)})
-    from lfo.errors import LfoError
+    study, folder = _study(what, output, {**given, **settings}), output or Path(what)
     from lfo.study.scheduler import run
 
+    again = f"d3g-lfo study {shlex.quote(str(folder))}"
     live = _Live()
-    with resumable(f"d3g-lfo study {shlex.quote(str(folder))}"):
+    with resumable(again):
         try:
             failed = run(study, folder, jobs=jobs, device=device, on_change=live.show)
         finally:
@@ -108,120 +144,134 @@ def command(
         for name, reason in failed.items():
             click.echo(f"failed: {name}: {reason}", err=True)
         raise LfoError(
-            f"{folder}: {len(failed)} failed ({', '.join(failed)}), the rest is done; try them again with "
-            f"`d3g-lfo study {shlex.quote(str(folder))}`"
+            f"{folder}: {len(failed)} failed ({', '.join(failed)}), the rest is done; try again with `{again}`"
         )
 
 
 def _look(folder: Path, report: bool) -> None:
     """Show the table of a study, or write its report."""
-    from lfo.study.spec import overview
+    from lfo.study.status import overview
 
-    if not report:
-        click.echo("\n".join(table(overview(folder))))
+    found = overview(folder)
+    if report:
+        from lfo.study.report import write_report
+
+        for path in write_report(folder):
+            click.echo(path)
         return
-    from lfo.study.report import write_report
+    from rich.console import Console
 
-    overview(folder)
-    for path in write_report(folder):
-        click.echo(path)
-
-
-def _parts(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """``{"gamma": 0.98, "bco.hidden": 64}`` is {"d3g": {"gamma": 0.98}, "bco": {"hidden": 64}}."""
-    parts: dict[str, dict[str, Any]] = {}
-    for key, value in settings.items():
-        part, _, name = key.rpartition(".")
-        if part not in ("", "d3g", "bco", "inverse"):
-            raise click.UsageError(f"--set: expected d3g.KEY, bco.KEY or inverse.KEY, found {key!r}.")
-        parts.setdefault(part or "d3g", {})[name] = value
-    return parts
+    console = Console(highlight=False)
+    if console.is_terminal:
+        console.print(table(found))
+    else:
+        click.echo(table(found).plain)
 
 
 def _study(what: str, output: Path | None, options: dict[str, Any]) -> Study:
-    """The study asked for: a new one with ``-o``, else the one that is in the folder."""
-    from lfo.errors import LfoError
+    """The study asked for: a new one with ``-o``, else the one in the folder."""
     from lfo.study.spec import load_study, shipped
 
+    path, start = Path(what), f"start the study with `d3g-lfo study {shlex.quote(what)} -o DIR`"
     if output is not None:
-        path = Path(what) / "study.toml" if Path(what).is_dir() and what not in shipped() else what
-        return load_study(path, options)
-    file = Path(what) / "study.toml"
-    if not file.is_file():
-        raise LfoError(
-            f"{what}: expected the folder of a study (study.toml), found none; "
-            f"start one with `d3g-lfo study {shlex.quote(what)} -o DIR`"
-        )
-    return load_study(file, options)
+        new = path / "study.toml" if path.is_dir() and what not in shipped() else what
+        return load_study(new, options)
+    if (path / "study.toml").is_file():
+        return load_study(path / "study.toml", options)
+    if path.is_dir() and what not in shipped():
+        found, remedy = "a folder without study.toml", "check the path"
+    elif path.is_file():
+        found, remedy = "a file", start
+    elif what in shipped():
+        found, remedy = "the name of a study that ships", start
+    else:
+        found, remedy = "no such file or folder", "check the path"
+    raise data_error(what, "study", expected="a study's folder", found=found, remedy=remedy)
 
 
 class _Live:
-    """The table on stderr: redrawn on a terminal, else a line for each cell that changes its state."""
+    """The table on stderr: redrawn on a terminal; elsewhere a line per change, and one a minute.
 
-    def __init__(self) -> None:
-        self.redraws = sys.stderr.isatty()
-        self.height = 0
+    Args:
+        console: where to draw; None means stderr.
+        pace: when to print a line; None means the usual.
+    """
+
+    def __init__(self, console: Console | None = None, pace: Pace | None = None) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        from lfo.cli._progress import Pace
+
+        self.console = console or Console(stderr=True, highlight=False)
+        self.live = Live(console=self.console, auto_refresh=False) if self.console.is_terminal else None
+        self.pace = pace or Pace()
         self.states: dict[str, str] = {}
 
     def show(self, found: Overview) -> None:
-        """Tell where the study stands now."""
-        if self.redraws:
-            size = shutil.get_terminal_size()
-            lines = [line[: size.columns - 1] for line in table(found, size.lines - 2)]
-            up = f"\x1b[{self.height}F\x1b[J" if self.height else ""
-            self.height = len(lines)
-            click.echo(up + "\n".join(lines), err=True)
+        """Show where the study stands now."""
+        if self.live is None:
+            self._tell(found)
             return
-        told = f"{found.count('done')} of {len(found.rows)} cells done{_left(found)}"
-        if not self.states:
-            click.echo(told, err=True)
-            self.states = {row.cell.name: row.status.state for row in found.rows}
-        for row in found.rows:
-            name, state = row.cell.name, row.status.state
-            if self.states[name] != state:
-                reason = f": {row.status.error}" if row.status.error else ""
-                click.echo(f"{name}: {state}{reason} ({told})", err=True)
-            self.states[name] = state
+        self.live.start()
+        self.live.update(table(found, self.console.height - 1), refresh=True)
 
     def end(self) -> None:
-        """Nothing more is redrawn."""
-        self.height = 0
+        """Leave the last table as it is."""
+        if self.live is not None:
+            self.live.stop()
+
+    def _tell(self, found: Overview) -> None:
+        total = f"{found.count('done')} of {len(found.rows)} cells done{_left(found)}"
+        if not self.states or self.pace.due():
+            click.echo(total, err=True)
+        for row in found.rows:
+            name, state = row.cell.name, row.status.state
+            if self.states.get(name, state) != state:
+                reason = f": {row.status.error}" if row.status.error else ""
+                click.echo(f"{name}: {state}{reason} ({total})", err=True)
+            self.states[name] = state
 
 
-def table(found: Overview, height: int = 10_000) -> list[str]:
-    """One line a cell and one for all; of more than ``height``, the lines of the least interest are left out."""
-    width = max((len(row.cell.name) for row in found.rows), default=0)
-    interest = ["training", "interacting", "evaluating", "collecting", "failed", "stopped", "waiting", "done"]
-    kept = sorted(found.rows, key=lambda row: interest.index(row.status.state))[: max(1, height - 2)]
-    lines = [_line(row, width) for row in found.rows if row in kept]
-    left_out = len(found.rows) - len(lines)
-    if left_out:
-        lines.append(f"… and {left_out} more")
-    counts = [
-        (found.count("done"), "done"),
-        (found.count("failed"), "failed"),
-        (found.count("stopped"), "stopped"),
-    ]
-    told = ", ".join(f"{count} {name}" for count, name in counts if count or name == "done")
-    idle = "" if found.running or found.count("done") == len(found.rows) else "; nothing is at work on it"
-    lines.append(f"{told} of {len(found.rows)} cells{_left(found)}{idle}")
-    return lines
+def table(found: Overview, height: int = 10_000) -> Text:
+    """One line per cell and one for all of them; a line that is too long for the screen is cut.
+
+    Args:
+        found: where the study stands.
+        height: lines there are room for; of more cells, the least interesting are left out.
+    """
+    from rich.text import Text
+
+    order, width = list(_STYLES), max((len(row.cell.name) for row in found.rows), default=0)
+    room = height - 1 if len(found.rows) < height else height - 2
+    kept = sorted(found.rows, key=lambda row: order.index(row.status.state))[: max(1, room)]
+    shown = [_line(row, width) for row in found.rows if row in kept]
+    if left_out := len(found.rows) - len(kept):
+        shown.append(Text(f"… and {left_out} more"))
+    counts = [(found.count(state), state) for state in ("done", "failed", "stopped")]
+    told = ", ".join(f"{count} {state}" for count, state in counts if count or state == "done")
+    idle = "" if found.running or found.count("done") == len(found.rows) else "; nothing is running"
+    shown.append(Text(f"{told} of {len(found.rows)} cells{_left(found)}{idle}"))
+    joined = Text("\n").join(shown)
+    joined.no_wrap, joined.overflow = True, "ellipsis"
+    return joined
 
 
-def _line(row: Row, width: int) -> str:
+def _line(row: Row, width: int) -> Text:
+    from rich.text import Text
+
     status = row.status
     share = status.done / status.total if status.total else 0.0
     bar = "█" * int(_BAR * share) + "·" * (_BAR - int(_BAR * share))
     spent = duration(status.seconds) if status.seconds else ""
-    left = ""
+    left = status.error or ""
     if status.state == "collecting":
         left = "{} of {} data sets".format(*row.data)
-    elif row.seconds_left and status.state not in ("done", "failed"):
+    elif not left and row.seconds_left and status.state not in ("done", "failed"):
         left = f"{duration(row.seconds_left)} left"
-    return f"{row.cell.name:{width}}  {status.state:11}  {bar} {share:4.0%}  {spent:>7}  {status.error or left}".rstrip()
+    rest = f"  {bar} {share:4.0%}  {spent:>7}  {left}".rstrip()
+    return Text.assemble(f"{row.cell.name:{width}}  ", (f"{status.state:11}", _STYLES[status.state]), rest)
 
 
 def _left(found: Overview) -> str:
-    if not found.seconds_left:
-        return ""
-    return f"; about {duration(found.seconds_left)} left"
+    return f"; about {duration(found.seconds_left)} left" if found.seconds_left else ""

@@ -1,4 +1,4 @@
-"""One cell of a study: train, learn I, evaluate, portray; each only as far as the cell's folder lacks it."""
+"""One cell of a study: train, learn I, evaluate, portray. Steps whose results are in its folder are skipped."""
 
 from __future__ import annotations
 
@@ -18,15 +18,8 @@ from lfo.datasets import LfoError, Transitions, load
 from lfo.runs.folder import RunFolder
 from lfo.runs.loading import load_agent
 from lfo.runs.record import Member
-from lfo.study.spec import (
-    Cell,
-    Status,
-    Study,
-    algorithm_config,
-    inverse_config,
-    read_status,
-    write_status,
-)
+from lfo.study.spec import Cell, Study, algorithm_config, inverse_config
+from lfo.study.status import Status, read_status, write_status
 from lfo.training.loop import train
 from lfo.training.progress import Progress
 from lfo.training.sources import Table
@@ -36,10 +29,10 @@ __all__ = ["run_cell", "work_on", "work_units"]
 FINAL_SEED = 1_000_000
 """Of the final evaluation's starts; a round's is 10,000 + its number."""
 STATUS_SECONDS = 1.0
-"""Least time between two writings of a status."""
+"""Seconds between two writings of a status, at least."""
 
-UNITS = {"train": 5.0, "act": 0.2, "fit I": 2.0, "learn": 2.0, "episode step": 0.1}
-"""Units of work of one step, in proportion to their usual time; they matter for estimates only."""
+ACT_UNITS, FIT_UNITS = 0.2, 2.0
+"""Units of work of one interaction and of one step of I. Like an algorithm's costs, they only serve estimates."""
 
 
 def work_on(study: Study, cell: Cell, folder: Path, device: str) -> None:
@@ -54,11 +47,11 @@ def work_on(study: Study, cell: Cell, folder: Path, device: str) -> None:
 
 
 def run_cell(study: Study, cell: Cell, folder: Path, device: str, told: _Told) -> None:
-    """Train, learn I, evaluate, portray: whatever of it is missing.
+    """Train, learn I, evaluate and portray, as far as that is missing.
 
     Raises:
-        LfoError: the data or the folder is not this study's, or every member diverged.
-        KeyboardInterrupt: told to stop; what is finished is kept.
+        LfoError: the data or the folder belongs to another study, or every member diverged.
+        KeyboardInterrupt: told to stop; finished work is saved.
     """
     out = RunFolder(folder / cell.path)
     data = [_load(folder / name, study, cell) for name in cell.data_names(study)]
@@ -90,14 +83,14 @@ def run_cell(study: Study, cell: Cell, folder: Path, device: str, told: _Told) -
     told.evaluating()
     final = evaluate(agent, cell.env, episodes=study.final_episodes, seed=FINAL_SEED)
     write_csv(out.path / "scores.csv", _scores(final, members))
-    if cell.algo == "d3g":
+    if registry.spec(cell.algo).portrait:
         from lfo.reporting.portraits import save as save_portrait
 
         save_portrait(out, cell.env)
 
 
 def _load(path: Path, study: Study, cell: Cell) -> Transitions:
-    """A data set of the study, which is checked to be the cell's."""
+    """Load a data set of the study, and check that it is the cell's."""
     data = load(path)
     wanted = {"env": cell.env, "random_frac": cell.random_frac, "transitions": study.transitions}
     found = {
@@ -106,19 +99,19 @@ def _load(path: Path, study: Study, cell: Cell) -> Transitions:
         "transitions": len(data),
     }
     if wanted != found:
-        raise LfoError(f"{path}: expected {wanted}, found {found}; delete the file, it is collected again")
+        raise LfoError(f"{path}: expected {wanted}, found {found}; delete the file to collect it again")
     return data
 
 
 def _inverse_begun(out: RunFolder) -> bool:
-    """Whether training is over: the checkpoint knows of the inverse stage."""
+    """Whether training is over, which is when the checkpoint has an inverse stage."""
     return out.checkpoint_path.is_file() and "inverse" in out.load_checkpoint()
 
 
 def _demonstrations(
     agent: Agent, data: list[Transitions], members: list[Member], device: str
 ) -> Table | None:
-    """The data as an algorithm that imitates takes them; the others do without."""
+    """The data for an algorithm that imitates it; None for one that learns offline."""
     if agent.learns_offline:
         return None
     which = [member.dataset for member in members]
@@ -145,24 +138,26 @@ def work_units(study: Study, cell: Cell) -> tuple[float, float, float]:
     import gymnasium
 
     limit = gymnasium.spec(cell.env).max_episode_steps or 1_000
-    share = len(study.seeds) / 10 * UNITS["episode step"] * limit * (1 if cell.algo == "d3g" else 0.25)
-    train = UNITS["train"] * study.steps if cell.algo == "d3g" else 0
-    fit = UNITS["fit I"] + (UNITS["learn"] if cell.algo == "bco" else 0)
-    act = UNITS["act"] * study.interactions
+    spec = registry.spec(cell.algo)
+    episode = len(study.seeds) / 10 * spec.act_cost * limit
+    offline, learn = (spec.step_cost, 0.0) if spec.learns_offline else (0.0, spec.step_cost)
+    round_ = ACT_UNITS * study.interactions + (FIT_UNITS + learn) * study.grad_steps
     return (
-        train,
-        act + fit * study.grad_steps + share * study.episodes_per_round,
-        share * study.final_episodes,
+        offline * study.steps,
+        round_ + episode * study.episodes_per_round,
+        episode * study.final_episodes,
     )
 
 
 class _Told(Progress):
-    """Keeps ``status.json`` while the trainer and the inverse stage tell what they do."""
+    """Writes ``status.json`` as training and the inverse stage progress."""
 
     def __init__(self, study: Study, cell: Cell, folder: Path) -> None:
         self.study, self.cell, self.folder = study, cell, folder
         self.train, self.round, self.final = work_units(study, cell)
         self.total = round(self.train + study.rounds * self.round + self.final)
+        step = registry.spec(cell.algo).step_cost
+        self.units = {"train": step, "learn": step, "act": ACT_UNITS, "fit I": FIT_UNITS}
         self.before = read_status(folder, cell)
         self.started, self.written = time.monotonic(), 0.0
         self.done, self.each = float(self.before.done), 0.0
@@ -170,25 +165,25 @@ class _Told(Progress):
         self.write(self.state)
 
     def start(self, stage: str, total: int, done: int = 0, *, round: int = 0) -> None:
-        """A stage of training or of a round begins."""
+        """Begin a stage of training or of a round."""
         self.state = "interacting" if round else "training"
-        self.each = UNITS[stage]
+        self.each = self.units.get(stage, 0.0)
         if stage in ("train", "act"):
             self.done = self.train + (round - 1) * self.round if round else self.each * done
         self.write(self.state)
 
     def step(self, count: int = 1) -> None:
-        """So many more steps are done."""
+        """Count steps."""
         self.done += self.each * count
         if time.monotonic() - self.written > STATUS_SECONDS:
             self.write(self.state)
 
     def note(self, text: str) -> None:
-        """Goes to the log."""
+        """Write to the log."""
         print(f"note: {text}", file=sys.stderr, flush=True)
 
     def evaluating(self) -> None:
-        """Nothing but the final evaluation and the portrait is left."""
+        """Only the final evaluation and the portrait are left."""
         self.done = self.train + self.study.rounds * self.round
         self.write("evaluating")
 

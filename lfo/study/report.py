@@ -10,7 +10,7 @@ from __future__ import annotations
 import shlex
 import shutil
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import cache
 from pathlib import Path
@@ -40,7 +40,8 @@ from lfo.reporting.statistics import Array, iqm, stratified_interval
 from lfo.runs.folder import RunFolder
 from lfo.runs.scores import PI_O, read_rounds, stopped_members
 from lfo.study.figures import Line, Panel, curves, panel_file, seeds
-from lfo.study.spec import Cell, Status, Study, cells, load_study, read_status
+from lfo.study.spec import Cell, Study, cells, flat, load_study
+from lfo.study.status import Status, read_status
 
 __all__ = ["CellResults", "Results", "Scores", "read_results", "verdict", "write_report"]
 
@@ -501,7 +502,7 @@ def _facts(results: Results) -> list[tuple[str, str]]:
         ("machine", "; ".join(_unique(_machine(info.get("machine")) for info in infos))),
     ]
     shown = ("envs", "random_frac", "protocol")
-    facts += [(name, _value(value)) for name, value in asdict(study).items() if name not in shown]
+    facts += [(name, _value(value)) for name, value in flat(study).items() if name not in shown]
     return [(name, value) for name, value in facts if value]
 
 

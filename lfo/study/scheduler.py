@@ -1,64 +1,54 @@
-"""Running a study: which tasks are missing, in which processes, and the table of what came out.
+"""Running a study: which tasks are missing, and the processes that do them.
 
-A task is a file or folder to make: a data set, the experts' returns, a cell. Each runs in a process of its own
-(:mod:`lfo.study.worker`), ``jobs`` at a time: data first, then cells, the longest first. A task that fails takes
-those that need it with it and no other. The processes belong to a session of their own, so that Ctrl-C reaches
-the parent alone, which closes their standard input: they finish the step in hand, write their checkpoints and end.
-They do so too if the parent is killed.
+A task is something to make: a data set, the experts' returns, or a cell. Each runs in a process of its own
+(:mod:`lfo.study.worker`), ``jobs`` at a time: data first, then cells, the longest first. If a task fails, only the
+tasks that depend on it are skipped.
 
-``results.csv`` has a row a member, and one a data set for its own policy (``pi_o``): ``env``, ``random_frac``,
-``algo``, ``seed``, ``dataset``, ``protocol``, ``score_final`` (mean return of the final evaluation, of π_o the mean
-return of the data's episodes), ``score_best`` (the greatest of the rounds' mean returns), ``interactions``,
-``gradient_steps`` (of all networks: offline, or imitating, plus those of I).
+The processes have a session of their own, so Ctrl-C reaches only the parent. It closes their standard input, upon
+which they finish the current step, write their checkpoints and end. They do the same if the parent is killed.
 """
 
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from lfo.algorithms import registry
-from lfo.atomic import read_csv, write_csv, write_whole
-from lfo.datasets import LfoError, load
+from lfo.atomic import read_csv
+from lfo.datasets import LfoError
 from lfo.processes import available_cores
 from lfo.runs.hardware import pick_device
 from lfo.study.cell import work_units
+from lfo.study.results import Results
 from lfo.study.spec import (
     Cell,
-    Overview,
     Study,
     algorithm_config,
     cells,
     data_names,
     inverse_config,
     load_study,
-    locked,
-    overview,
-    read_status,
     same_study,
-    to_toml,
-    write_status,
+    save_study,
 )
+from lfo.study.status import Overview, locked, overview, read_status, write_status
 from lfo.study.worker import STOPPED
 from lfo.training.interrupts import interruptible
 
-__all__ = ["cell_results", "run"]
+__all__ = ["run"]
 
 POLL_SECONDS = 0.2
 TELL_SECONDS = 1.0
 LOCK_SECONDS = 2.0
-"""How long a start waits for the study's lock: looking at a study takes it for a moment."""
+"""How long a start waits for the study's lock, which ``--status`` holds for a moment."""
 
 # In the parent's import path, whatever folder the worker is in; see :func:`lfo.study.worker.main`.
 _START = "import sys; sys.path[:] = sys.argv.pop(1).split(chr(10)); from lfo.study.worker import main; main()"
@@ -66,7 +56,7 @@ _START = "import sys; sys.path[:] = sys.argv.pop(1).split(chr(10)); from lfo.stu
 
 @dataclass(frozen=True)
 class Task:
-    """Something to make."""
+    """Something to make. It is done when its file, or its cell, is."""
 
     name: str
     """Its path in the study's folder."""
@@ -85,13 +75,13 @@ def run(
     device: str = "auto",
     on_change: Callable[[Overview], object] = lambda overview: None,
 ) -> dict[str, str]:
-    """Do what is missing of a study, and write its results and its report.
+    """Do what is missing of a study, then write its results and its report.
 
     Args:
-        study: the fields. A folder that has a study keeps its own; environments, fractions and algorithms are
-            added to them, and only the cells of this call are run.
-        folder: made if need be.
-        jobs: processes; the cores, if None. The results do not depend on it, up to rounding.
+        study: the fields. If the folder has a study already, its environments, fractions and algorithms are
+            added to that study, and only the cells of this call are run.
+        folder: created if it does not exist.
+        jobs: processes at a time; None means one per core. Results depend on it by rounding at most.
         device: ``auto``, ``cpu`` or ``cuda``.
         on_change: called about once a second with where the study stands.
 
@@ -111,11 +101,11 @@ def run(
     with _claimed(folder):
         whole = _agree(folder, study)
         tasks = _missing(folder, study)
-        report = _Results(folder, whole)
-        report.write()
+        results = Results(folder, whole)
+        results.write()
         on_change(overview(folder, running=True))
         workers = _Workers(folder, jobs or available_cores(), device)
-        failed = _work_off(folder, tasks, workers, report, on_change)
+        failed = _work_off(folder, tasks, workers, results, on_change)
         on_change(overview(folder, running=False))
         from lfo.study.report import write_report
 
@@ -151,32 +141,27 @@ def _refuse_foreign(folder: Path) -> None:
 @contextmanager
 def _claimed(folder: Path) -> Iterator[None]:
     """Keep other starts out for the block."""
-    until = time.monotonic() + LOCK_SECONDS
-    while True:
-        with locked(folder / ".lock", wait=False) as mine:
-            if mine:
-                yield
-                return
-        if time.monotonic() > until:
+    with locked(folder / ".lock", timeout=LOCK_SECONDS) as mine:
+        if not mine:
             raise LfoError(
-                f"{folder}: expected a study that nothing is at work on, found it being run; "
-                f"watch it with `d3g-lfo study {folder} --status`"
+                f"{folder}: expected a study that nothing is working on, found it running; "
+                f"watch it with `d3g-lfo study {shlex.quote(str(folder))} --status`"
             )
-        time.sleep(0.1)
+        yield
 
 
 def _agree(folder: Path, study: Study) -> Study:
-    """The study that the folder holds from now on: the one it held, with what this start adds."""
+    """Write the study that the folder holds from now on: the old one, with what this start adds."""
     path = folder / "study.toml"
     whole = same_study(load_study(path), study, path) if path.is_file() else study
-    write_whole(path, to_toml(whole))
+    save_study(whole, path)
     return whole
 
 
 def _missing(folder: Path, study: Study) -> list[Task]:
-    """What is to be made, in the order of starting: data, the experts, then cells, the longest first.
+    """What to make, in the order of starting: data, the experts, then cells, the longest first.
 
-    Every cell gets a status, so that the table is whole from the start.
+    Every cell gets a status, so that the live table has all of them from the start.
     """
     unfinished: list[Task] = []
     users: dict[str, list[Cell]] = defaultdict(list)
@@ -222,7 +207,7 @@ class _Workers:
             )
 
     def ended(self) -> list[tuple[Task, str | None]]:
-        """The tasks that have ended since the last call, with why they failed if they did."""
+        """The tasks that ended since the last call, each with the reason if it failed."""
         found = [(task, process) for task, process in self.running.items() if process.poll() is not None]
         for task, process in found:
             del self.running[task]
@@ -231,7 +216,7 @@ class _Workers:
         return [(task, self._reason(task, process.returncode)) for task, process in found]
 
     def stop(self) -> None:
-        """Let all of them write their checkpoints and end; a second Ctrl-C kills them."""
+        """Tell all of them to write their checkpoints and end, and wait. A second Ctrl-C kills them."""
         for process in self.running.values():
             if process.stdin is not None:
                 process.stdin.close()
@@ -255,10 +240,10 @@ class _Workers:
                 log.unlink()
             return None
         if code < 0:
-            memory = ", out of memory perhaps" if code == -signal.SIGKILL else ""
+            memory = ", perhaps because memory ran out" if code == -signal.SIGKILL else ""
             return f"its process was killed by {signal.Signals(-code).name}{memory}"
         if code == STOPPED:
-            return "its process was told to stop by someone else"
+            return "its process was stopped from outside this study"
         last = (log.read_text(encoding="utf-8", errors="replace").splitlines() or [""])[-1]
         return last.removeprefix("Error: ") or f"its process ended with exit code {code}"
 
@@ -267,22 +252,22 @@ def _work_off(
     folder: Path,
     tasks: Sequence[Task],
     workers: _Workers,
-    report: _Results,
+    results: Results,
     on_change: Callable[[Overview], object],
 ) -> dict[str, str]:
-    """Run all tasks; the failed ones and why."""
+    """Run all tasks, and return the failed ones with the reason."""
     waiting, failed, told = list(tasks), dict[str, str](), 0.0
     with interruptible() as stop:
         try:
             while (waiting or workers.running) and not stop():
-                _drop_hopeless(folder, report.study, waiting, failed)
+                _drop_hopeless(folder, results.study, waiting, failed)
                 changed = _start_ready(folder, waiting, workers)
                 for task, reason in workers.ended():
                     changed = True
                     if reason is not None:
                         failed[task.name] = reason
-                    _tell_cells(folder, report.study, task, reason)
-                    report.write()
+                    _tell_cells(folder, results.study, task, reason)
+                    results.write()
                 if changed or time.monotonic() - told > TELL_SECONDS:
                     told = time.monotonic()
                     on_change(overview(folder, running=True))
@@ -294,7 +279,7 @@ def _work_off(
 
 
 def _drop_hopeless(folder: Path, study: Study, waiting: list[Task], failed: dict[str, str]) -> None:
-    """Fail the tasks whose needs have failed."""
+    """Fail the tasks that depend on a failed one."""
     for task in list(waiting):
         lost = next((name for name in task.needs if name in failed), None)
         if lost is not None:
@@ -304,7 +289,7 @@ def _drop_hopeless(folder: Path, study: Study, waiting: list[Task], failed: dict
 
 
 def _start_ready(folder: Path, waiting: list[Task], workers: _Workers) -> bool:
-    """Fill the free places; whether anything was started."""
+    """Start as many tasks as there are free places, and return whether any was started."""
     before = len(waiting)
     for task in list(waiting):
         if len(workers.running) >= workers.jobs:
@@ -321,7 +306,7 @@ def _start_ready(folder: Path, waiting: list[Task], workers: _Workers) -> bool:
 
 
 def _tell_cells(folder: Path, study: Study, task: Task, reason: str | None) -> None:
-    """What the end of a task means to its cells: all of their data is there, or they have failed."""
+    """Tell a task's cells that it ended: they have all of their data, or have failed."""
     for cell in task.cells:
         before = read_status(folder, cell)
         if task.name.startswith("data/"):
@@ -329,74 +314,3 @@ def _tell_cells(folder: Path, study: Study, task: Task, reason: str | None) -> N
                 write_status(folder, cell, replace(before, state="waiting"))
         elif reason is not None:
             write_status(folder, cell, replace(before, state="failed", error=reason))
-
-
-class _Results:
-    """``results.csv``, written anew whenever something is finished."""
-
-    def __init__(self, folder: Path, study: Study) -> None:
-        self.folder, self.study = folder, study
-        self._returns: dict[str, float] = {}
-
-    def write(self) -> None:
-        """Write the rows of what is there."""
-        rows: list[dict[str, Any]] = []
-        for env in self.study.envs:
-            for fraction in self.study.random_frac:
-                rows += self._policy_rows(env, fraction)
-                for algo in self.study.algos:
-                    rows += cell_results(self.folder, self.study, Cell(env, fraction, algo))
-        write_csv(self.folder / "results.csv", rows)
-
-    def _policy_rows(self, env: str, random_frac: float) -> list[dict[str, Any]]:
-        rows = []
-        for k, name in enumerate(data_names(env, random_frac, self.study)):
-            if name not in self._returns and (self.folder / name).is_file():
-                self._returns[name] = float(load(self.folder / name).episode_returns().mean())
-            if name in self._returns:
-                found = {"seed": "", "dataset": k, "score_final": self._returns[name], "score_best": ""}
-                rows.append(_row(self.study, Cell(env, random_frac, "pi_o"), found, 0, 0))
-        return rows
-
-
-def cell_results(folder: Path, study: Study, cell: Cell) -> list[dict[str, Any]]:
-    """The rows of a cell in ``results.csv``, one a member; none while it is not finished."""
-    where = folder / cell.path
-    final: dict[int, list[float]] = defaultdict(list)
-    for row in read_csv(where / "scores.csv"):
-        final[int(row["member"])].append(float(row["return"]))
-    if not final:
-        return []
-    rounds: dict[tuple[int, int], list[float]] = defaultdict(list)
-    for row in read_csv(where / "evaluations.csv"):
-        rounds[int(row["member"]), int(row["round"])].append(float(row["return"]))
-    steps = study.steps if registry.spec(cell.algo).learns_offline else study.rounds * study.grad_steps
-    steps += study.rounds * study.grad_steps
-    rows = []
-    for m, returns in sorted(final.items()):
-        best = max(float(np.mean(of)) for (member, _), of in rounds.items() if member == m)
-        found = {
-            "seed": study.seeds[m],
-            "dataset": m % len(cell.data_names(study)),
-            "score_final": float(np.mean(returns)),
-            "score_best": best,
-        }
-        rows.append(_row(study, cell, found, study.rounds * study.interactions, steps))
-    return rows
-
-
-def _row(
-    study: Study, cell: Cell, found: Mapping[str, Any], interactions: int, gradient_steps: int
-) -> dict[str, Any]:
-    return {
-        "env": cell.env,
-        "random_frac": cell.random_frac,
-        "algo": cell.algo,
-        "seed": found["seed"],
-        "dataset": found["dataset"],
-        "protocol": study.protocol,
-        "score_final": found["score_final"],
-        "score_best": found["score_best"],
-        "interactions": interactions,
-        "gradient_steps": gradient_steps,
-    }

@@ -1,8 +1,8 @@
-"""One task of a study, in a process of its own: a data set, a cell, or the experts' returns.
+"""One task of a study in a process of its own: a data set, a cell, or the experts' returns.
 
-:mod:`lfo.study.scheduler` starts it as ``main`` with three words: the study's folder, the device, and the path, in
-that folder, of what to make. It stops at the end of its standard input, which its parent holds open: when the
-parent closes it, or has gone. Whatever is finished is on disk by then, as after Ctrl-C in ``d3g-lfo train``.
+:mod:`lfo.study.scheduler` starts :func:`main` with three words: the study's folder, the device, and the path in that
+folder of what to make. The process ends when its standard input does, which means that its parent closed it or died.
+As after Ctrl-C in ``d3g-lfo train``, finished work is on disk by then.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from lfo.datasets import LfoError, save
 from lfo.datasets.collect import collect
 from lfo.datasets.policies import load_policy
 from lfo.envs.make import make_env
-from lfo.study.spec import Study, cells, data_names, load_study, locked
+from lfo.study.spec import Study, cells, data_names, load_study
+from lfo.study.status import locked
 
 __all__ = ["STOPPED", "collect_data", "main", "measure_experts"]
 
@@ -71,21 +72,21 @@ def _do(study: Study, folder: Path, device: str, task: str) -> None:
                     collect_data(study, env, fraction, k, folder / name)
                     return
     cell = next(cell for cell in cells(study) if cell.path == task)
-    with locked(folder / task / ".lock", wait=True):
+    with locked(folder / task / ".lock", timeout=-1):
         from lfo.study.cell import work_on
 
         work_on(study, cell, folder, device)
 
 
 def collect_data(study: Study, env: str, random_frac: float, k: int, path: Path) -> None:
-    """Record data set ``k`` of an environment and fraction; every k and fraction has a seed of its own."""
+    """Record data set ``k`` of an environment and fraction. Every k and fraction has its own seed."""
     seed = 10_000 * (k + 1) + round(1_000 * random_frac)
     data, _ = collect(env, random_frac=random_frac, steps=study.transitions, seed=seed)
     save(data, path, overwrite=True)
 
 
 def measure_experts(study: Study, folder: Path) -> None:
-    """Write ``experts.csv``: each environment's expert over 100 whole episodes without a random action."""
+    """Write ``experts.csv``: each environment's expert over 100 whole episodes, without random actions."""
     rows = []
     for env_id in study.envs:
         env = make_env(env_id)

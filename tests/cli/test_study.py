@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import shutil
 import signal
@@ -16,26 +17,18 @@ from threading import Event, Thread
 
 import numpy as np
 import pytest
+from rich.console import Console
 from shell import d3g, error, must, start
 
 from lfo import RunFolder
+from lfo.cli._progress import Pace
 from lfo.cli.study import _Live, table
 from lfo.datasets import LfoError, load
 from lfo.study import report as study_report
 from lfo.study import scheduler as study_run
 from lfo.study.cell import work_on
-from lfo.study.spec import (
-    Cell,
-    Overview,
-    Row,
-    Status,
-    load_study,
-    locked,
-    overview,
-    read_status,
-    to_toml,
-    write_status,
-)
+from lfo.study.spec import Cell, load_study, to_toml
+from lfo.study.status import Overview, Row, Status, locked, overview, read_status, write_status
 from lfo.study.worker import collect_data, measure_experts
 
 TINY = """
@@ -250,7 +243,7 @@ def test_a_killed_cell_is_named_and_the_others_go_on(finished: Path, wounded: tu
     assert lines[0] == "0 of 2 cells done"
     assert f"{BCO.name}: done" in err
     assert not any("\x1b" in line for line in lines)
-    reason = "its process was killed by SIGKILL, out of memory perhaps"
+    reason = "its process was killed by SIGKILL, perhaps because memory ran out"
     assert f"failed: cells/{D3G.name}: {reason}" in err.splitlines()
     assert err.splitlines()[-1].startswith(f"Error: {out}: 1 failed (cells/{D3G.name}), the rest is done; ")
     assert reason in must("study", out, "--status")
@@ -285,7 +278,7 @@ def test_killed_and_interrupted_it_ends_as_if_nothing_had_been(
     )
     assert read_status(out, D3G).state == "waiting"
     assert (out / "cells" / D3G.name / "checkpoint.pt").is_file()
-    assert "; nothing is at work on it" in must("study", out, "--status")
+    assert "; nothing is running" in must("study", out, "--status")
     work_on(
         load_study(out / "study.toml"), D3G, out, "cpu"
     )  # as a third start would, in a process of its own
@@ -336,16 +329,33 @@ def test_other_fields_are_refused(finished: Path, toml: Path) -> None:
 
 def test_one_start_at_a_time(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(study_run, "LOCK_SECONDS", 0.0)
-    with locked(finished / ".lock", wait=False):
+    with locked(finished / ".lock"):
         told = error("study", finished)
-    assert "expected a study that nothing is at work on, found it being run" in told
+    assert "expected a study that nothing is working on, found it running" in told
     assert "--status`" in told
 
 
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("table1",), "table1: expected the folder of a study (study.toml), found none; start one with"),
+        (
+            ("table1",),
+            "table1: study: expected a study's folder, found the name of a study that ships; "
+            "start the study with `d3g-lfo study table1 -o DIR`",
+        ),
+        (
+            ("mine.toml",),
+            "mine.toml: study: expected a study's folder, found no such file or folder; check the path",
+        ),
+        (
+            ("file",),
+            "file: study: expected a study's folder, found a file; start the study with `d3g-lfo study",
+        ),
+        (
+            ("full",),
+            "full: study: expected a study's folder, found a folder without study.toml; check the path",
+        ),
+        (("tabel1", "-o", "D"), "ships (table1), found neither; did you mean table1?"),
         (("nowhere.toml", "-o", "D"), "nowhere.toml: study: expected a TOML file"),
         (("table1", "-o", "D", "--envs", "Hopper-v5"), "options: envs: expected a list of environments that"),
         (("table1", "-o", "D", "--random-frac", "2"), "options: random_frac: expected a list of fractions"),
@@ -413,8 +423,8 @@ def test_what_is_being_collected_is_told(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "Reacher-v5-100-1.h5").touch()
     write_status(tmp_path, D3G, Status("collecting", 0, 400))
-    lines = table(overview(tmp_path, running=True))
-    assert lines[1].split(None, 2)[1:] == ["collecting", "··········   0%           1 of 2 data sets"]
+    shown = table(overview(tmp_path, running=True)).plain.splitlines()
+    assert shown[1].split(None, 2)[1:] == ["collecting", "··········   0%           1 of 2 data sets"]
 
 
 def some(*states: str) -> Overview:
@@ -423,25 +433,65 @@ def some(*states: str) -> Overview:
     return Overview(tuple(shown), True, 75.0)
 
 
+def drawn(found: Overview, height: int = 24, width: int = 80) -> list[str]:
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    with console.capture() as capture:
+        console.print(table(found, height))
+    return capture.get().splitlines()
+
+
 def test_a_table_too_tall_shows_what_matters() -> None:
-    lines = table(some("done", "waiting", "training", "failed", "done"), height=4)
-    assert [line.split()[1] for line in lines[:2]] == ["training", "failed"]
-    assert lines[2:] == ["… and 3 more", "2 done, 1 failed of 5 cells; about 1m15s left"]
-    assert "██········  25%       3s  9s left" in lines[0]
-    assert len(table(some("done", "waiting"))) == 3
+    shown = drawn(some("done", "waiting", "training", "failed", "done"), height=4)
+    assert [line.split()[1] for line in shown[:2]] == ["training", "failed"]
+    assert [line.rstrip() for line in shown[2:]] == [
+        "… and 3 more",
+        "2 done, 1 failed of 5 cells; about 1m15s left",
+    ]
+    assert "██········  25%       3s  9s left" in shown[0]
+    assert len(drawn(some("done", "waiting"))) == 3
+    assert len(drawn(some("done", "waiting"), height=3)) == 3
 
 
-def test_a_terminal_is_redrawn(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    monkeypatch.setenv("COLUMNS", "30")
-    live = _Live()
+def test_a_table_is_not_garbled_at_80_columns() -> None:
+    cell = Cell("InvertedDoublePendulum-v5", 0.125, "d3g")
+    rows = (
+        Row(cell, Status("interacting", 1, 3, 4000.0), 8000.0),
+        Row(cell, Status("failed", 1, 3, 4000.0, error="[/x] no " + "room " * 40), None),
+    )
+    found = Overview(rows, True, None)
+    shown = drawn(found)
+    assert len(shown) == 3
+    assert max(map(len, shown)) <= 80
+    assert "interacting" in shown[0]
+    assert "███·······  33%" in shown[0]
+    assert "[/x] no room" in shown[1]
+    assert shown[1].endswith("…")
+    assert "…" not in table(found).plain
+
+
+def test_a_terminal_is_redrawn() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=80, height=24)
+    live = _Live(console)
     live.show(some("waiting", "waiting"))
-    assert "\x1b" not in capsys.readouterr().err
     live.show(some("training", "waiting"))
-    shown = capsys.readouterr().err
-    assert shown.startswith("\x1b[3F\x1b[J")  # three lines up, and the rest cleared
-    assert max(map(len, shown.removeprefix("\x1b[3F\x1b[J").splitlines())) == 29
     live.end()
+    written = console.file.getvalue()  # type: ignore[attr-defined]
+    assert written.count("\x1b[1A\x1b[2K") >= 2  # up, and the line cleared
+    assert written.count("Reacher-v5-0-d3g") >= 2
+
+
+def test_elsewhere_there_is_a_line_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = [0.0]
+    live = _Live(Console(file=io.StringIO()), Pace(lambda: clock[0]))
+    for clock[0] in range(100):
+        live.show(some("training", "waiting"))
+    live.show(some("done", "waiting"))
+    live.end()
+    told = "; about 1m15s left"
+    assert capsys.readouterr().err.splitlines() == [
+        *["0 of 2 cells done" + told] * 3,  # at once, after 10 s, and 60 s later
+        f"Reacher-v5-0-d3g: done (1 of 2 cells done{told})",
+    ]
 
 
 def test_overview_of_the_finished_one(finished: Path) -> None:

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from lfo.atomic import read_csv, write_csv
 from lfo.cli import cli
 from lfo.datasets import LfoError
-from lfo.study import scheduler as study_run
 from lfo.study import spec as s
+from lfo.study import status as t
 from lfo.study.cell import FINAL_SEED
+from lfo.study.results import cell_results
 
 ENVS = ("InvertedPendulum-v5", "Reacher-v5")
 SMALL = s.Study(envs=("Reacher-v5",), random_frac=(0.5, 1.0), seeds=(3, 4, 5), datasets=2)
@@ -79,14 +80,18 @@ some_settings = st.dictionaries(
     seeds=st.lists(st.integers(0, 10**9), min_size=1, unique=True),
     steps=st.integers(1),
     paper=st.booleans(),
-    d3g=some_settings,
-    inverse=some_settings,
+    tables=st.dictionaries(st.sampled_from(["d3g", "bco", "inverse"]), some_settings.filter(bool)),
 )
 @settings(deadline=None)  # it writes a file: a busy machine may take its time
 def test_a_study_is_read_as_it_was_written(
-    envs: list[str], fractions: list[float], seeds: list[int], tmp_path_factory: Any, **fields: Any
+    envs: list[str],
+    fractions: list[float],
+    seeds: list[int],
+    tables: dict[str, Any],
+    tmp_path_factory: Any,
+    **fields: Any,
 ) -> None:
-    study = s.Study(tuple(envs), tuple(fractions), seeds=tuple(seeds), **fields)
+    study = s.Study(tuple(envs), tuple(fractions), seeds=tuple(seeds), settings=tables, **fields)
     path = tmp_path_factory.getbasetemp() / "study.toml"
     write(path, s.to_toml(study))
     assert s.load_study(path) == study
@@ -106,10 +111,11 @@ def test_a_study_is_read_as_it_was_written(
         ("random_frac = [nan]", "random_frac: expected a list of fractions from 0 to 1"),
         ("random_frac = 1", "random_frac: expected a list of fractions from 0 to 1"),
         ("envs = ['Hopper-v5']", "envs: expected a list of environments that have an expert (Inverted"),
-        ("algos = ['sac']", "algos: expected a list of algorithms (bco, d3g), each once, found ['sac']"),
+        ("algos = ['sac']", "algos: expected a list of algorithms (d3g, bco), each once, found ['sac']"),
         ("protocol = 'best'", "protocol: expected final or paper, found 'best'"),
         ("protocol = []", "protocol: expected final or paper, found []"),
-        ("precision = 'fp8'", "precision: expected fp32 or bf16"),
+        ("precision = 'fp8'", "precision: expected fp32, tf32 or bf16, found 'fp8'"),
+        ("random_fraq = [1]", "random_fraq: expected a field of a study, one of envs, random_frac, algos"),
         ("paper = 1", "paper: expected true or false, found 1"),
         ("d3g = 5", "d3g: expected a table of settings"),
         ("d3g = { gamma = [1] }", "d3g: expected a table of settings"),
@@ -138,7 +144,13 @@ def test_what_has_no_default_must_be_there(text: str, missing: str, tmp_path: Pa
 
 
 def test_settings_reach_the_configs() -> None:
-    study = replace(SMALL, hidden=32, precision="bf16", d3g={"gamma": 0.9}, inverse={"noise": 0.2}, rounds=3)
+    study = replace(
+        SMALL,
+        hidden=32,
+        precision="bf16",
+        rounds=3,
+        settings={"d3g": {"gamma": 0.9}, "inverse": {"noise": 0.2}},
+    )
     d3g, bco, inverse = (
         s.algorithm_config(study, "d3g"),
         s.algorithm_config(study, "bco"),
@@ -149,9 +161,9 @@ def test_settings_reach_the_configs() -> None:
     published = s.algorithm_config(replace(study, paper=True), "d3g")
     assert asdict(published).items() >= {"standardise": False, "gamma": 0.9, "hidden": 32}.items()
     with pytest.raises(LfoError, match="study: d3g: nothing: expected a setting of D3GConfig"):
-        s.algorithm_config(replace(SMALL, d3g={"nothing": 1}), "d3g")
+        s.algorithm_config(replace(SMALL, settings={"d3g": {"nothing": 1}}), "d3g")
     with pytest.raises(LfoError, match="study: inverse: noise: expected a number from 0 up"):
-        s.inverse_config(replace(SMALL, inverse={"noise": "loud"}))
+        s.inverse_config(replace(SMALL, settings={"inverse": {"noise": "loud"}}))
 
 
 def test_help_and_docs_tell_the_true_defaults() -> None:
@@ -160,23 +172,30 @@ def test_help_and_docs_tell_the_true_defaults() -> None:
     told = {p.name: getattr(p, "help", None) or "" for p in command.params}
     docs = (Path(__file__).parents[2] / "docs" / "study.md").read_text(encoding="utf-8")
     for known in fields(s.Study):
-        assert known.name in told or known.name in ("d3g", "bco", "inverse")
-        assert f"| `{known.name}` |" in docs or f"`[{known.name}]`" in docs
+        assert known.name in told
+        assert f"| `{known.name}` |" in docs or known.name == "settings"
         if type(known.default) is int:
             paper = s.PROTOCOLS["paper"].get(known.name)
-            changed = f"final: {known.default}, paper: {paper}" if paper else f"{known.default}"
-            assert f"[{changed}]" in told[known.name]
+            changed = f"{known.default}; paper: {paper}" if paper else f"{known.default}"
+            assert f"[default: {changed}]" in told[known.name]
             shown = f"{known.default:,} ({paper:,})" if paper else f"{known.default:,}"
             assert f"| `{known.name}` | {shown} |" in docs
+    assert "`[inverse]`" in docs
 
 
 def test_a_folder_keeps_its_study_but_may_grow() -> None:
     where = Path("DIR/study.toml")
-    for change in ({"steps": 3}, {"seeds": (1,)}, {"protocol": "paper"}, {"d3g": {"gamma": 0.5}}):
+    for change in (
+        {"steps": 3},
+        {"seeds": (1,)},
+        {"protocol": "paper"},
+        {"settings": {"d3g": {"gamma": 0.5}}},
+    ):
         with pytest.raises(LfoError) as caught:
             s.same_study(SMALL, replace(SMALL, **change), where)  # type: ignore[arg-type]
         text = str(caught.value)
-        assert text.startswith(f"{where}: {next(iter(change))}: expected ")
+        name = "d3g" if "settings" in change else next(iter(change))
+        assert text.startswith(f"{where}: {name}: expected ")
         assert "as the study was started, found " in text
         assert text.endswith("; start it with the same, or choose another -o")
     more = replace(SMALL, envs=ENVS[:1], random_frac=(0.25, 1.0), algos=("bco",))
@@ -188,14 +207,14 @@ def test_a_folder_keeps_its_study_but_may_grow() -> None:
 
 def test_status_is_kept_and_anything_else_is_waiting(tmp_path: Path) -> None:
     cell = s.cells(SMALL)[0]
-    assert s.read_status(tmp_path, cell) == s.Status()
-    s.write_status(tmp_path, cell, s.Status("training", 3, 9, 1.5))
-    found = s.read_status(tmp_path, cell)
+    assert t.read_status(tmp_path, cell) == t.Status()
+    t.write_status(tmp_path, cell, t.Status("training", 3, 9, 1.5))
+    found = t.read_status(tmp_path, cell)
     assert (found.state, found.done, found.total, found.seconds) == ("training", 3, 9, 1.5)
     assert found.pid
     assert found.updated
     (tmp_path / "cells" / cell.name / "status.json").write_text("[]")
-    assert s.read_status(tmp_path, cell) == s.Status()
+    assert t.read_status(tmp_path, cell) == t.Status()
 
 
 def test_time_left_follows_from_the_speed_so_far(tmp_path: Path) -> None:
@@ -203,23 +222,23 @@ def test_time_left_follows_from_the_speed_so_far(tmp_path: Path) -> None:
     (tmp_path / "study.toml").write_text(s.to_toml(replace(SMALL, algos=("bco", "d3g"))))
     first, *others = s.cells(SMALL)
     for cell in others:
-        s.write_status(tmp_path, cell, s.Status("waiting", 0, 100))
-    assert s.overview(tmp_path, running=True).seconds_left is None
-    s.write_status(tmp_path, first, s.Status("training", 0, 100, 5.0))  # starting: nothing is known yet
-    assert s.overview(tmp_path, running=True).seconds_left is None
-    s.write_status(tmp_path, first, s.Status("training", 50, 100, 10.0))
-    found = s.overview(tmp_path, running=True)
+        t.write_status(tmp_path, cell, t.Status("waiting", 0, 100))
+    assert t.overview(tmp_path, running=True).seconds_left is None
+    t.write_status(tmp_path, first, t.Status("training", 0, 100, 5.0))  # starting: nothing is known yet
+    assert t.overview(tmp_path, running=True).seconds_left is None
+    t.write_status(tmp_path, first, t.Status("training", 50, 100, 10.0))
+    found = t.overview(tmp_path, running=True)
     assert [row.seconds_left for row in found.rows] == [10, 20, 20, 20]
     assert found.seconds_left == 70
-    s.write_status(tmp_path, others[0], s.Status("training", 50, 100, 10.0))
-    assert s.overview(tmp_path, running=True).seconds_left == 30  # two at a time now
-    stopped = s.overview(tmp_path)  # nobody holds the lock
+    t.write_status(tmp_path, others[0], t.Status("training", 50, 100, 10.0))
+    assert t.overview(tmp_path, running=True).seconds_left == 30  # two at a time now
+    stopped = t.overview(tmp_path)  # nobody holds the lock
     assert not stopped.running
     assert stopped.count("stopped") == 2
-    with s.locked(tmp_path / ".lock", wait=False) as mine:
+    with t.locked(tmp_path / ".lock") as mine:
         assert mine
-        assert s.overview(tmp_path).running
-        with s.locked(tmp_path / ".lock", wait=False) as again:
+        assert t.overview(tmp_path).running
+        with t.locked(tmp_path / ".lock") as again:
             assert not again
 
 
@@ -227,20 +246,25 @@ def test_a_cells_rows_are_worked_out_from_its_files(tmp_path: Path) -> None:
     """Member 1: final (1 + 3) / 2 = 2; rounds (5 + 7) / 2 = 6 and (0 + 1) / 2 = 0.5."""
     study = replace(SMALL, rounds=2, interactions=30, grad_steps=20, steps=500, seeds=(7, 8, 9))
     cell = s.Cell("Reacher-v5", 0.5, "d3g")
-    assert study_run.cell_results(tmp_path, study, cell) == []
+    assert cell_results(tmp_path, study, cell) == []
     where = tmp_path / "cells" / cell.name
     where.mkdir(parents=True)
+    (where / "run.json").write_text(
+        '{"algo": "d3g", "members": [], "stopped": {"2": "loss is nan at step 3"}}'
+    )
     final = [(0, 10.0), (0, 20.0), (1, 1.0), (1, 3.0), (2, -4.0), (2, -4.0)]
     write_csv(where / "scores.csv", [{"member": m, "return": r} for m, r in final])
     rounds = [(0, 1, 1.0), (0, 2, 2.0), (1, 1, 5.0), (1, 1, 7.0), (1, 2, 0.0), (1, 2, 1.0), (2, 1, -3.0)]
     write_csv(where / "evaluations.csv", [{"member": m, "round": k, "return": r} for m, k, r in rounds])
-    found = study_run.cell_results(tmp_path, study, cell)
+    found = cell_results(tmp_path, study, cell)
     assert [(row["seed"], row["dataset"]) for row in found] == [(7, 0), (8, 1), (9, 0)]
-    assert [row["score_final"] for row in found] == [15.0, 2.0, -4.0]
-    assert [row["score_best"] for row in found] == [2.0, 6.0, -3.0]
+    assert [row["score_final"] for row in found] == [15.0, 2.0, ""]  # a member that diverged has no score
+    assert [row["score_best"] for row in found] == [2.0, 6.0, ""]
+    assert [row["stopped"] for row in found] == ["", "", "loss is nan at step 3"]
     assert {(row["interactions"], row["gradient_steps"]) for row in found} == {(60, 540)}
     write_csv(tmp_path / "rows.csv", found)
     header = read_csv(tmp_path / "rows.csv")[0]
     assert ",".join(header) == (
-        "env,random_frac,algo,seed,dataset,protocol,score_final,score_best,interactions,gradient_steps"
+        "env,random_frac,algo,seed,dataset,protocol,score_final,score_best,interactions,gradient_steps,"
+        "stopped"
     )

@@ -1,0 +1,174 @@
+"""Where a study stands: each cell's ``status.json``, the lock of whoever works on it, and the time left."""
+
+from __future__ import annotations
+
+import heapq
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from lfo.atomic import write_whole
+from lfo.study.spec import Cell, cells, load_study
+
+__all__ = ["ACTIVE", "Overview", "Row", "Status", "locked", "overview", "read_status", "write_status"]
+
+ACTIVE = ("collecting", "training", "interacting", "evaluating")
+"""States of a cell that is being worked on."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where a cell stands: ``status.json``."""
+
+    state: str = "waiting"
+    """``waiting``, ``collecting``, ``training``, ``interacting``, ``evaluating``, ``done`` or ``failed``; in an
+    :func:`overview` also ``stopped``: it was at work when the study was interrupted."""
+    done: int = 0
+    """Units of work done, about a hundredth of a second each on one core."""
+    total: int = 0
+    """Units of work in all."""
+    seconds: float = 0.0
+    """Time spent, in earlier starts too."""
+    updated: str = ""
+    """When this was written, ISO 8601."""
+    error: str | None = None
+    """Why it failed, in one line."""
+    pid: int | None = None
+    """The process that wrote this."""
+
+
+def read_status(folder: str | Path, cell: Cell) -> Status:
+    """Read the status of a cell of the study in ``folder``. One that is missing or damaged is ``waiting``."""
+    try:
+        found = json.loads((Path(folder) / cell.path / "status.json").read_text(encoding="utf-8"))
+        return Status(**{known.name: found[known.name] for known in fields(Status)})
+    except (OSError, ValueError, TypeError, KeyError):
+        return Status()
+
+
+def write_status(folder: str | Path, cell: Cell, status: Status) -> None:
+    """Write the status of a cell, with the time and this process."""
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    path = Path(folder) / cell.path / "status.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(asdict(replace(status, updated=now, pid=os.getpid())))
+    write_whole(path, text + "\n", durable=False)  # written every second, and easily replaced
+
+
+@contextmanager
+def locked(path: Path, *, timeout: float = 0.0) -> Iterator[bool]:
+    """Hold a lock for the block, and yield whether it is held.
+
+    The system frees the lock when its holder ends, however that happens; the file alone means nothing.
+
+    Args:
+        path: of the lock's file.
+        timeout: seconds to wait for a lock that someone else holds; -1 waits until it is free.
+    """
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=timeout)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+@dataclass(frozen=True)
+class Row:
+    """One cell in an :class:`Overview`."""
+
+    cell: Cell
+    status: Status
+    seconds_left: float | None
+    """Estimated from the speed so far; None where nothing is known yet."""
+    data: tuple[int, int] = (0, 0)
+    """How many of its data sets exist, and how many it needs."""
+
+
+@dataclass(frozen=True)
+class Overview:
+    """Where a study stands."""
+
+    rows: tuple[Row, ...]
+    running: bool
+    """Whether a process is at work on it."""
+    seconds_left: float | None
+    """Estimated for as many processes as are at work; None where nothing is known yet."""
+
+    def count(self, *states: str) -> int:
+        """Cells in these states."""
+        return sum(row.status.state in states for row in self.rows)
+
+
+def overview(folder: str | Path, *, running: bool | None = None) -> Overview:
+    """Say where the study in ``folder`` stands, from its files alone.
+
+    Args:
+        folder: of a study.
+        running: whether a process is at work on it; if None, its lock tells.
+
+    Raises:
+        LfoError: there is no study.
+    """
+    folder = Path(folder)
+    study = load_study(folder / "study.toml")
+    if running is None:
+        with locked(folder / ".lock") as free:
+            running = not free
+    found = {cell: read_status(folder, cell) for cell in cells(study)}
+    if not running:
+        found = {
+            cell: replace(status, state="stopped") if status.state in ACTIVE else status
+            for cell, status in found.items()
+        }
+    rows = tuple(
+        Row(cell, status, _seconds_left(cell, found), _data(folder, cell.data_names(study)))
+        for cell, status in found.items()
+    )
+    return Overview(rows, running, _all_left(rows))
+
+
+def _data(folder: Path, names: tuple[str, ...]) -> tuple[int, int]:
+    return sum((folder / name).is_file() for name in names), len(names)
+
+
+def _seconds_left(cell: Cell, found: Mapping[Cell, Status]) -> float | None:
+    """The rest of a cell at its own speed, or else at that of its algorithm's other cells."""
+    mine = found[cell]
+    if mine.state == "done":
+        return 0.0
+    # Below a hundredth of a cell, the time went into starting the process.
+    begun = {other: status for other, status in found.items() if status.done >= 0.01 * status.total > 0}
+    alike = [status for other, status in begun.items() if other.algo == cell.algo]
+    measured = [mine] if mine.done >= 0.05 * mine.total > 0 else alike or list(begun.values())
+    if not measured or mine.total == 0:
+        return None
+    speed = sum(status.done for status in measured) / max(sum(status.seconds for status in measured), 1e-3)
+    return (mine.total - mine.done) / speed
+
+
+def _all_left(rows: tuple[Row, ...]) -> float | None:
+    """When the last worker ends, if there are as many as now and each takes the longest cell that waits."""
+    left = {row.cell: row.seconds_left for row in rows if row.status.state != "done"}
+    known = [seconds for seconds in left.values() if seconds is not None]
+    if len(known) < len(left):
+        return None
+    active = [row.seconds_left or 0.0 for row in rows if row.status.state in ACTIVE]
+    waiting = sorted(
+        (row.seconds_left or 0.0 for row in rows if row.status.state not in (*ACTIVE, "done")), reverse=True
+    )
+    free = active or [0.0]
+    heapq.heapify(free)
+    for seconds in waiting:
+        heapq.heappush(free, heapq.heappop(free) + seconds)
+    return max(free)
