@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from lfo.reporting.numbers import ascii_minus, compact, mean_std, number, spread, whole_range
+from lfo.reporting.numbers import ascii_minus, mean_std, number, spread, whole_range
 
 
 def test_numbers() -> None:
     assert (number(-4.125), number(99.994), number(-1234.56)) == ("−4.12", "99.99", "−1234.6")
-    assert (compact(950.0), compact(-3.75)) == ("950", "−3.75")
-    assert (mean_std(-4, 0.5), mean_std(5, 100), mean_std(-1000, 0, 0)) == (
+    assert (number(950.0, "g"), number(-3.75, "g")) == ("950", "−3.75")
+    assert (mean_std(-4, 0.5), mean_std(5, 100), mean_std(-1000, 0, ".0f")) == (
         "−4.00 ± 0.50",
         "5.0 ± 100.0",
         "−1000 ± 0",
