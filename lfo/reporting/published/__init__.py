@@ -2,8 +2,8 @@
 
 ``table1.csv`` is Table 1 of Edwards et al. 2020, *Estimating Q(s,s') with Deep Deterministic Dynamics Gradients*
 (arXiv 2002.09505): the return of π_o, BCO and D3G, mean and standard deviation over 10 seeds, on data with a fraction
-of random actions. Its environments are gym's -v2. The number of seeds is inferred: 602.1 ± 487.4 and 900.2 ± 299.2 are
-what six and nine seeds of ten at 1000 give, with the others at about 3.
+of random actions. Its environments are gym's -v2. Ten seeds fit the numbers: 602.1 ± 487.4 and 900.2 ± 299.2 are what
+six and nine of ten at 1000 give, with the others at about 3.
 """
 
 from __future__ import annotations
