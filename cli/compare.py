@@ -17,17 +17,19 @@ from lfo.cli._common import note
     "--output",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Also write report.md, report.csv and report.png into this folder.",
+    help="Also write report.md, report.csv and report.png to this folder.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
-@click.option("--overwrite", is_flag=True, help="Replace a report that is there.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing report.")
 def command(runs: tuple[Path, ...], output: Path | None, as_json: bool, overwrite: bool) -> None:
-    """Put the algorithms of RUNs and the data's own policy π_o side by side.
+    """Show the scores of RUNs beside those of π_o, the policy that recorded the data.
 
-    Runs are grouped by environment, data and algorithm; the seeds of runs with the same settings are pooled.
-    The final score comes first. The best of rounds beside it is a maximum over noisy measurements, and
-    therefore optimistic. The plot shows return against interactions: the mean over seeds with a band of one
-    standard deviation, the seeds as thin lines, π_o dashed.
+    Runs are grouped by environment, data and algorithm. The seeds of runs with the same settings are pooled; seeds
+    that diverged are named and not counted.
+
+    The final score is that of the last round. The best of all rounds stands beside it because papers report it; as a
+    maximum over noisy measurements it is optimistic. The plot shows return against interactions: the mean over seeds
+    with a band of one standard deviation, the seeds as thin lines, π_o dashed.
 
     \b
     d3g-lfo compare run bco

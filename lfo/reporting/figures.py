@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lfo.algorithms import registry
 from lfo.atomic import atomic_file
+from lfo.runs.scores import PI_O
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,7 +20,6 @@ __all__ = [
     "INK",
     "LEGEND",
     "MUTED",
-    "NAMES",
     "ORANGES",
     "REFERENCE",
     "SMALL",
@@ -32,8 +32,6 @@ __all__ = [
     "plain_axes",
     "save_figure",
 ]
-
-NAMES = {"d3g": "D3G", "bco": "BCO", "pi_o": "π_o"}
 
 INK, MUTED = "#333333", "#666666"
 """Dark for reference lines, grey for remarks."""
@@ -51,7 +49,7 @@ LEGEND: dict[str, Any] = {"loc": "outside lower center", "frameon": False, "font
 
 def label(name: str) -> str:
     """What tables and pictures call an algorithm; a name that is not registered stands for itself."""
-    if name == "pi_o":
+    if name == PI_O:
         return "π_o"
     return registry.spec(name).label if name in registry.names() else name
 

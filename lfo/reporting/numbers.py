@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["NONE", "ascii_minus", "compact", "mean_std", "number", "spread", "whole_range"]
+__all__ = ["NONE", "ascii_minus", "mean_std", "number", "spread", "whole_range"]
 
 NONE = "–"
 """Stands for a number that does not exist."""
 _MINUS = "−"
 
 
-def number(value: float) -> str:
-    """Two decimal places; one from 100 up."""
-    return f"{value:.{1 if abs(value) >= 100 else 2}f}".replace("-", _MINUS)
+def number(value: float, form: str | None = None) -> str:
+    """A number in a format such as ``.1f``; by default with two decimal places, or one from 100 up."""
+    return f"{value:{form or ('.1f' if abs(value) >= 100 else '.2f')}}".replace("-", _MINUS)
 
 
-def compact(value: float) -> str:
-    """As few digits as it needs, at most six."""
-    return f"{value:g}".replace("-", _MINUS)
-
-
-def mean_std(mean: float, std: float, places: int | None = None) -> str:
-    """``mean ± std``; by default with two decimal places, or one if either is 100 or more."""
-    if places is None:
-        places = 1 if max(abs(mean), std) >= 100 else 2
-    return f"{mean:.{places}f} ± {std:.{places}f}".replace("-", _MINUS)
+def mean_std(mean: float, std: float, form: str | None = None) -> str:
+    """``mean ± std`` in a format; by default with two decimal places, or one if either is 100 or more."""
+    form = form or (".1f" if max(abs(mean), std) >= 100 else ".2f")
+    return f"{number(mean, form)} ± {number(std, form)}"
 
 
 def spread(scores: np.ndarray) -> str:

@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Array", "Estimate", "estimate", "iqm", "mean", "number", "stratified_interval"]
+from lfo.reporting.numbers import number
+
+__all__ = ["Array", "Estimate", "estimate", "iqm", "mean", "stratified_interval"]
 
 Array = NDArray[np.floating[Any]]
 Statistic = Callable[[Array, int], Array]
@@ -39,11 +41,6 @@ class Estimate:
     def to(self, form: str) -> str:
         """Mean and interval in a format, such as ``+.1%``."""
         return f"{number(self.mean, form)} [{number(self.low, form)}, {number(self.high, form)}]"
-
-
-def number(value: float, form: str) -> str:
-    """A number in a format, with the minus sign of Matplotlib's axes."""
-    return f"{value:{form}}".replace("-", "−")
 
 
 def estimate(scores: ArrayLike) -> Estimate:

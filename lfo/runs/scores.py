@@ -1,15 +1,17 @@
-"""The scores of a run: what each member returned in each round, and which members stopped."""
+"""The scores of a run: what each member returned in each round, and which members stopped. Imports no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lfo.errors import LfoError
-from lfo.runs.folder import RunFolder
+
+if TYPE_CHECKING:
+    from lfo.runs.folder import RunFolder
 
 __all__ = ["PI_O", "Rounds", "read_rounds", "stopped_members"]
 

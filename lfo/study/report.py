@@ -34,7 +34,7 @@ from lfo.reporting.document import (
     to_markdown,
 )
 from lfo.reporting.figures import label
-from lfo.reporting.numbers import NONE, compact, mean_std, number, spread, whole_range
+from lfo.reporting.numbers import NONE, mean_std, number, spread, whole_range
 from lfo.reporting.published import SEEDS, SOURCE, Published, published
 from lfo.reporting.statistics import Array, iqm, stratified_interval
 from lfo.runs.folder import RunFolder
@@ -579,13 +579,16 @@ def _beside(ours: Array, paper: Published | None) -> list[str | Mark]:
 
 def _printed(paper: Published) -> str:
     """As the paper prints it: one decimal place, or none if both are whole numbers."""
-    return mean_std(*paper, places=0 if all(value == round(value) for value in paper) else 1)
+    return mean_std(*paper, form=".0f" if all(value == round(value) for value in paper) else ".1f")
 
 
 def _full_table(results: Results, env: str) -> Table:
     least = threshold(env)
     heads = ["random", "seeds", "final score", "IQM of final [95% interval]"]
-    heads += ["best of rounds (optimistic)", *([] if least is None else [f"success (≥ {compact(least)})"])]
+    heads += [
+        "best of rounds (optimistic)",
+        *([] if least is None else [f"success (≥ {number(least, 'g')})"]),
+    ]
     heads += ["interactions", "gradient steps", "hours"]
     rows = []
     for found in results.cells:
@@ -642,7 +645,7 @@ def _reading(results: Results) -> list[Block]:
     ]
     known = [(env, least) for env in results.study.envs if (least := threshold(env)) is not None]
     if known:
-        levels = ", ".join(f"{compact(least)} in {env}" for env, least in known)
+        levels = ", ".join(f"{number(least, 'g')} in {env}" for env, least in known)
         items.insert(
             3,
             "**success:** the share of the final episodes whose return reaches the environment's own "

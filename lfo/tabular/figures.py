@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lfo.reporting.figures import BAND, BLUES, INK, LEGEND, ORANGES, REFERENCE, SMALL, TITLE, plain_axes
-from lfo.reporting.statistics import Array, number
+from lfo.reporting.numbers import number
+from lfo.reporting.statistics import Array
 from lfo.tabular.experiments import Curve, Experiment, Trial, greedy_path
 from lfo.tabular.grid import make_grid
 

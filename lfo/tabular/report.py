@@ -16,7 +16,8 @@ import numpy as np
 
 from lfo.atomic import write_csv, write_whole
 from lfo.reporting.figures import save_figure
-from lfo.reporting.statistics import Array, Estimate, estimate, mean, number, stratified_interval
+from lfo.reporting.numbers import number
+from lfo.reporting.statistics import Array, Estimate, estimate, mean, stratified_interval
 from lfo.tabular.experiments import (
     EPISODES,
     EXPERIMENTS,

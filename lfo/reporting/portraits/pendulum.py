@@ -89,6 +89,8 @@ def _draw(arrays: Arrays) -> Figure:
     angle.set_ylim(-1.15 * FALLEN, 1.15 * FALLEN)
     angle.set_title("imagined and real, from the same start")
     angle.set_xlabel("")
+    for ax in (plane, angle):
+        ax.title.set_fontsize(10)
     against_steps(cart, arrays, 0, "position x (m)")
     legend_of_lines(figure, arrays)
     return figure

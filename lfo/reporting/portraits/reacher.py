@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lfo.reporting.figures import INK, plain_axes
+from lfo.reporting.figures import INK, SMALL, plain_axes
 from lfo.reporting.portraits.pieces import (
     GRID,
     START,
@@ -113,15 +113,16 @@ def _draw(arrays: Arrays) -> Figure:
     _path(plane, _fingertips(arrays["real"][0]))
     _target(plane, arrays, 0, 15)
     plane.set(title="value of the fingertip's position (arm at rest, start 1's target)", aspect="equal")
-    plane.title.set_fontsize(10)
-    plane.set(xlabel="x (m)", ylabel="y (m)")
+    ticks = [-0.2, -0.1, 0, 0.1, 0.2]
+    plane.set(xlabel="x (m)", ylabel="y (m)", xticks=ticks, yticks=ticks)
     legend_below(plane, 0.13)
     for name, style in lines(arrays):
         metres = np.linalg.norm(arrays[name][:, :, 8:10], axis=-1)
         distance.plot(metres[1:].T, **{**style, "linewidth": 0.8}, alpha=0.55)
         distance.plot(metres[0], **style)
     distance.set(title="imagined and real, from the same starts (start 1 thick)", xlabel="step")
-    distance.title.set_fontsize(10)
+    for ax in (plane, distance):
+        ax.title.set_fontsize(10)
     distance.set(ylabel="fingertip to target (m)", xlim=(0, last_step(arrays)), ylim=(0, 2 * sum(LINKS)))
     plain_axes(distance)
     reach = 1.15 * sum(LINKS)
@@ -131,7 +132,7 @@ def _draw(arrays: Arrays) -> Figure:
             ax.plot(*_fingertips(arrays[name][start]).T, **style)
         _target(ax, arrays, start, 10)
         ax.set(aspect="equal", xlim=(-reach, reach), ylim=(-reach, reach), xticks=[], yticks=[])
-        ax.set_title(f"path {start + 1}", fontsize=9)
+        ax.set_title(f"path {start + 1}", fontsize=SMALL)
     legend_of_lines(figure, arrays)
     return figure
 

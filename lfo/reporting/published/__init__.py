@@ -1,9 +1,9 @@
-"""Published numbers, to put ours beside: facts from papers, each with its source.
+"""Published numbers to compare with, each with its source.
 
 ``table1.csv`` is Table 1 of Edwards et al. 2020, *Estimating Q(s,s') with Deep Deterministic Dynamics Gradients*
-(arXiv 2002.09505): the return of the data's own policy π_o, of BCO and of D3G, mean and standard deviation, on
-data with a fraction of random actions. Its environments are gym's -v2. It is over 10 seeds: 602.1 ± 487.4 and
-900.2 ± 299.2 are what six and nine of ten at 1000 and the others at about 3 give.
+(arXiv 2002.09505): the return of π_o, BCO and D3G, mean and standard deviation over 10 seeds, on data with a fraction
+of random actions. Its environments are gym's -v2. Ten seeds fit the numbers: 602.1 ± 487.4 and 900.2 ± 299.2 are what
+six and nine of ten at 1000 give, with the others at about 3.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Published(NamedTuple):
 
 @cache
 def table1() -> dict[tuple[str, float, str], Published]:
-    """Table 1 by (environment without its version, random_frac, algorithm: ``pi_o``, ``bco`` or ``d3g``)."""
+    """Table 1 by environment without its version, random_frac, and ``pi_o``, ``bco`` or ``d3g``."""
     text = (resources.files("lfo.reporting.published") / "table1.csv").read_text(encoding="utf-8")
     return {
         (_family(row["env"]), float(row["random_frac"]), row["agent"].lower()): Published(
@@ -40,7 +40,7 @@ def table1() -> dict[tuple[str, float, str], Published]:
 
 
 def published(env_id: str, random_frac: float, algo: str) -> Published | None:
-    """What Table 1 has for an environment of any version; None where it has nothing."""
+    """The entry of Table 1 for an environment of any version; None if there is none."""
     return table1().get((_family(env_id), round(random_frac, 6), algo))
 
 
