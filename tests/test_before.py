@@ -1,15 +1,14 @@
-"""Run folders and a study that commit d39b168 wrote are read, measured and continued."""
+"""Run folders that commit d39b168 wrote are read, measured and continued; tests/study has a study of then."""
 
 from __future__ import annotations
 
-import csv
 import json
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from shell import d3g, must
+from shell import must
 
 from lfo import RunFolder, load_agent
 
@@ -59,21 +58,3 @@ def test_training_of_then_continues(before: Path) -> None:
     must("train", "-o", run, "--resume", "--steps", "60")
     assert load_agent(RunFolder(run), "cpu").updates == 60
     must("interact", run, "--rounds", "1", "--interactions", "20", "--grad-steps", "5", "--episodes", "1")
-
-
-def test_a_study_of_then_continues(before: Path) -> None:
-    """One cell has lost its final scores; the other stays what it is."""
-    study = before / "study"
-    with open(study / "results.csv", newline="") as file:
-        then = [row for row in csv.DictReader(file) if row["algo"] == "bco"]
-    cell = study / "cells" / "InvertedPendulum-v5-100-d3g"
-    (cell / "scores.csv").unlink()
-    status = json.loads((cell / "status.json").read_text())
-    (cell / "status.json").write_text(json.dumps({**status, "state": "evaluating"}))
-    done = d3g("study", study, "--jobs", "1")
-    assert done.code == 0, done.err
-    with open(study / "results.csv", newline="") as file:
-        found = list(csv.DictReader(file))
-    assert [{key: row[key] for key in then[0]} for row in found if row["algo"] == "bco"] == then
-    assert len([row for row in found if row["algo"] == "d3g" and row["score_final"]]) == 2
-    assert (study / "report.html").is_file()
