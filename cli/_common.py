@@ -233,10 +233,13 @@ def environment(out: RunFolder, env: str | None) -> str:
 
 
 def demonstrations(out: RunFolder, agent: Agent) -> Table | None:
-    """The run's data for an algorithm that imitates it; the others do without."""
-    from lfo.training.sources import load_demonstrations
+    """The run's data, for an algorithm that learns from it in rounds."""
+    from lfo.runs.loading import load_data
+    from lfo.training.sources import demonstrations
 
-    return None if agent.learns_offline else load_demonstrations(out, agent)
+    if agent.learns_offline:
+        return None
+    return demonstrations(agent, load_data(out), [member["dataset"] for member in out.info()["members"]])
 
 
 def round_lines(round_: Round, rounds: int, out: RunFolder) -> str:

@@ -82,24 +82,17 @@ def command(output: Path, seed: int, overwrite: bool) -> None:
     # Before torch is imported: networks this small lose more by waiting for a second thread than it brings.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+    from lfo.atomic import check_output, make_folder
     from lfo.cli import cli
-    from lfo.datasets import LfoError, check_output
     from lfo.reporting import comparison as report
     from lfo.runs.folder import RunFolder
 
-    if output.is_file():
-        raise LfoError(f"{output}: expected a folder, found a file; choose another -o")
-    if output.exists():
+    report.check_free(output, overwrite=overwrite)
+    if output.is_dir():
         check_output(output / "data.h5", overwrite=overwrite)
-        report.check_free(output, overwrite=overwrite)
     for name in ("d3g", "bco"):
         RunFolder(output / name).check_free(overwrite=overwrite)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise LfoError(
-            f"{output}: the folder cannot be made ({error.strerror}); choose another -o"
-        ) from error
+    make_folder(output)
     for words in DEMO.lines(output, seed, overwrite):
         click.echo(f"\n$ d3g-lfo {shlex.join(words)}")
         cli.main(words, prog_name="d3g-lfo", standalone_mode=False)

@@ -10,7 +10,7 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from lfo.atomic import check_folder
+from lfo.atomic import check_folder, make_folder
 from lfo.tabular.experiments import EPISODES, EXPERIMENTS, run_experiments
 
 
@@ -93,6 +93,7 @@ def _prepare(output: Path, resume: bool, overwrite: bool) -> None:
     if check_folder(output, owner="run.json", overwrite=overwrite, resume=resume) and overwrite:
         shutil.rmtree(output / "trials", ignore_errors=True)
         (output / "run.json").unlink()
+    make_folder(output)
 
 
 @command.command("dataset", short_help="A random walk as a data set without actions")

@@ -18,6 +18,7 @@ __all__ = [
     "atomic_path",
     "check_folder",
     "check_output",
+    "make_folder",
     "read_csv",
     "write_csv",
     "write_whole",
@@ -43,7 +44,9 @@ def check_output(path: str | Path, *, overwrite: bool = False) -> None:
 
 
 def check_folder(path: Path, *, owner: str, overwrite: bool, resume: bool | None = None) -> bool:
-    """Make a folder for a command's output, and check that it may be written to. Nothing in it changes.
+    """Check that a folder may be a command's output: it is missing, empty, or an earlier output. Changes nothing.
+
+    Hidden files, such as locks and what a killed process leaves behind, do not count.
 
     Args:
         path: of the folder.
@@ -55,17 +58,13 @@ def check_folder(path: Path, *, owner: str, overwrite: bool, resume: bool | None
         Whether there is an earlier output.
 
     Raises:
-        LfoError: the folder cannot be made or written to, it holds other files, or it holds an earlier output
-            and neither ``overwrite`` nor ``resume`` is set.
+        LfoError: it is a file, it holds other files, or it holds an earlier output and neither ``overwrite`` nor
+            ``resume`` is set.
     """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            pass
-        if not any(path.iterdir()):
-            return False
-    except OSError as error:
-        raise LfoError(f"{path}: cannot write to this folder ({error.strerror}); choose another") from error
+    if path.exists() and not path.is_dir():
+        raise LfoError(f"{path}: expected a folder, found a file; choose another")
+    if not path.is_dir() or all(inside.name.startswith(".") for inside in path.iterdir()):
+        return False
     if not (path / owner).is_file():
         raise LfoError(
             f"{path}: expected an empty folder or one with {owner}, found other files; choose another"
@@ -74,6 +73,20 @@ def check_folder(path: Path, *, owner: str, overwrite: bool, resume: bool | None
         continued = "" if resume is None else "--resume to continue it or "
         raise LfoError(f"{path}: already exists; pass {continued}--overwrite to replace it")
     return True
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, with those above it; it may be there already.
+
+    Raises:
+        LfoError: it cannot be made or written to.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise LfoError(f"{path}: cannot write to this folder ({error.strerror}); choose another") from error
 
 
 @contextmanager

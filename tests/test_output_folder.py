@@ -6,16 +6,23 @@ from pathlib import Path
 
 import pytest
 
-from lfo.atomic import check_folder
+from lfo.atomic import check_folder, make_folder
 from lfo.errors import LfoError
 
 
-def test_a_new_or_an_empty_folder_is_made_and_taken(tmp_path: Path) -> None:
+def test_a_new_or_an_empty_folder_is_taken_and_made(tmp_path: Path) -> None:
     folder = tmp_path / "a" / "b"
+    assert not check_folder(folder, owner="run.json", overwrite=False)
+    assert not folder.exists()
     for _ in range(2):
+        make_folder(folder)
         assert not check_folder(folder, owner="run.json", overwrite=False)
-        assert folder.is_dir()
         assert not list(folder.iterdir())
+
+
+def test_what_is_hidden_is_nobodys_work(tmp_path: Path) -> None:
+    (tmp_path / ".lock").touch()
+    assert not check_folder(tmp_path, owner="run.json", overwrite=False)
 
 
 def test_an_earlier_output_needs_to_be_replaced_or_continued(tmp_path: Path) -> None:
@@ -41,6 +48,8 @@ def test_a_folder_of_other_files_is_refused(tmp_path: Path, options: dict[str, b
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("")
+    with pytest.raises(LfoError, match="expected a folder, found a file; choose another"):
+        check_folder(file, owner="run.json", overwrite=True)
     for path in (file, file / "below"):
         with pytest.raises(LfoError, match=r"cannot write to this folder \(.*\); choose another"):
-            check_folder(path, owner="run.json", overwrite=True)
+            make_folder(path)

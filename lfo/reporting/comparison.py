@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lfo.algorithms import registry
-from lfo.atomic import write_whole
+from lfo.atomic import check_output, make_folder, write_whole
 from lfo.errors import LfoError
 from lfo.reporting.figures import (
     SMALL,
@@ -424,12 +424,7 @@ def write(comparisons: Sequence[Comparison], folder: str | Path, *, overwrite: b
     """
     folder = Path(folder)
     check_free(folder, overwrite=overwrite)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise LfoError(
-            f"{folder}: the report's folder cannot be made ({error.strerror}); choose another -o"
-        ) from error
+    make_folder(folder)
     for name, text in (("report.md", to_markdown(comparisons)), ("report.csv", to_csv(comparisons))):
         write_whole(folder / name, text)
     plot(comparisons, folder / "report.png")
@@ -444,7 +439,6 @@ def check_free(folder: str | Path, *, overwrite: bool) -> None:
     """
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
-        raise LfoError(f"{folder}: expected a folder for the report, found a file; choose another -o")
-    there = next((folder / name for name in FILES if (folder / name).exists()), None)
-    if there is not None and not overwrite:
-        raise LfoError(f"{there}: exists already; pass --overwrite to replace it, or choose another -o")
+        raise LfoError(f"{folder}: expected a folder, found a file; choose another")
+    for name in FILES if folder.is_dir() else ():
+        check_output(folder / name, overwrite=overwrite)

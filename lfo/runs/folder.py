@@ -20,17 +20,13 @@ import numpy as np
 import torch
 
 from lfo.algorithms.protocol import Agent
-from lfo.atomic import atomic_file, read_csv, write_csv, write_whole
+from lfo.atomic import atomic_file, check_folder, make_folder, read_csv, write_csv, write_whole
 from lfo.datasets import LfoError
 from lfo.runs.upgrade import upgrade_checkpoint
 
 __all__ = ["CHECKPOINT_FORMAT", "RunFolder"]
 
 CHECKPOINT_FORMAT = 2
-
-
-def _is_temporary(path: Path) -> bool:
-    return path.name.startswith(".") and path.suffix == ".tmp"
 
 
 class RunFolder:
@@ -54,35 +50,18 @@ class RunFolder:
         Raises:
             LfoError: it exists and ``overwrite`` is off, or holds something that is not a run.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise LfoError(f"{self.path}: expected a folder for the run, found a file; choose another -o")
-        # A run killed in its first instant leaves a temporary file at most: nobody's work.
-        if self.path.is_dir() and any(not _is_temporary(path) for path in self.path.iterdir()):
-            if not overwrite:
-                raise LfoError(
-                    f"{self.path}: exists already; pass --resume to continue it or --overwrite to replace it"
-                )
-            if not (self.path / "run.json").is_file():
-                raise LfoError(
-                    f"{self.path}: --overwrite replaces runs only, and this folder holds no run.json; "
-                    "choose another -o"
-                )
+        check_folder(self.path, owner="run.json", overwrite=overwrite, resume=False)
 
     def create(self, *, overwrite: bool) -> None:
-        """Make the folder, in the place of an old run with ``overwrite``.
+        """Make the folder; with ``overwrite``, an old run there is removed.
 
         Raises:
             LfoError: see :meth:`check_free`; or the folder cannot be made.
         """
         self.check_free(overwrite=overwrite)
-        try:
-            if self.path.is_dir():
-                shutil.rmtree(self.path)
-            self.path.mkdir(parents=True)
-        except OSError as error:
-            raise LfoError(
-                f"{self.path}: the run's folder cannot be made ({error.strerror}); choose another -o"
-            ) from error
+        if self.path.is_dir():
+            shutil.rmtree(self.path)
+        make_folder(self.path)
 
     def write_info(self, info: Mapping[str, Any]) -> None:
         """Write ``run.json``."""

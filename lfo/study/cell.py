@@ -5,14 +5,12 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 from lfo.acting.evaluation import Evaluation
 from lfo.acting.rounds import evaluate, learn_inverse
 from lfo.algorithms import registry
-from lfo.algorithms.protocol import Agent
 from lfo.atomic import write_csv
 from lfo.datasets import LfoError, Transitions, load
 from lfo.runs.folder import RunFolder
@@ -22,7 +20,7 @@ from lfo.study.spec import Cell, Study, algorithm_config, inverse_config
 from lfo.study.status import Status, read_status, write_status
 from lfo.training.loop import train
 from lfo.training.progress import Progress
-from lfo.training.sources import Table
+from lfo.training.sources import demonstrations
 
 __all__ = ["run_cell", "work_on", "work_units"]
 
@@ -75,7 +73,7 @@ def run_cell(study: Study, cell: Cell, folder: Path, device: str, told: _Told) -
         agent,
         cell.env,
         config=inverse_config(study),
-        demonstrations=_demonstrations(agent, data, members, device),
+        demonstrations=demonstrations(agent, data, [member.dataset for member in members]),
         out=out,
         resume=True,
         progress=told,
@@ -106,16 +104,6 @@ def _load(path: Path, study: Study, cell: Cell) -> Transitions:
 def _inverse_begun(out: RunFolder) -> bool:
     """Whether training is over, which is when the checkpoint has an inverse stage."""
     return out.checkpoint_path.is_file() and "inverse" in out.load_checkpoint()
-
-
-def _demonstrations(
-    agent: Agent, data: list[Transitions], members: list[Member], device: str
-) -> Table | None:
-    """The data for an algorithm that imitates it; None for one that learns offline."""
-    if agent.learns_offline:
-        return None
-    which = [member.dataset for member in members]
-    return Table(data, which, deepcopy(agent.units).cpu()).to(agent.units.device)
 
 
 def _scores(final: Evaluation, members: list[Member]) -> list[dict[str, Any]]:

@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from lfo.atomic import check_folder, read_csv
+from lfo.atomic import check_folder, make_folder, read_csv
 from lfo.datasets import LfoError
 from lfo.processes import available_cores
 from lfo.runs.hardware import pick_device
@@ -98,6 +98,7 @@ def run(
     inverse_config(study)
     pick_device(device)
     check_folder(folder, owner="study.toml", overwrite=False, resume=True)
+    make_folder(folder)
     with _claimed(folder):
         whole = _agree(folder, study)
         tasks = _missing(folder, study)

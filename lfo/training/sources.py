@@ -16,10 +16,8 @@ from lfo.algorithms.protocol import Agent
 from lfo.datasets import Transitions
 from lfo.nn.batches import ActionBatch, Batch
 from lfo.nn.scaling import Units
-from lfo.runs.folder import RunFolder
-from lfo.runs.loading import load_data
 
-__all__ = ["ReplayBuffer", "Table", "load_demonstrations"]
+__all__ = ["ReplayBuffer", "Table", "demonstrations"]
 
 
 class _Rows(nn.Module):
@@ -144,14 +142,17 @@ class ReplayBuffer(_Rows):
         return ActionBatch(states, deltas, rewards, terminated, truncated, after, actions)
 
 
-def load_demonstrations(out: RunFolder, agent: Agent) -> Table:
-    """A run's data, for an algorithm that learns from it in each round.
+def demonstrations(agent: Agent, datasets: Sequence[Transitions], which: Sequence[int]) -> Table | None:
+    """The data for an algorithm that learns from it in rounds; None for one that learns offline.
 
-    Raises:
-        LfoError: see :func:`~lfo.runs.loading.load_data`.
+    Args:
+        agent: the members.
+        datasets: those that the run was prepared with.
+        which: for each member the index of its data set.
     """
-    which = [int(member["dataset"]) for member in out.info()["members"]]
-    return Table(load_data(out), which, deepcopy(agent.units).cpu()).to(agent.units.device)
+    if agent.learns_offline:
+        return None
+    return Table(datasets, which, deepcopy(agent.units).cpu()).to(agent.units.device)
 
 
 def _fill(rows: Tensor, data: Transitions, units: Units) -> None:

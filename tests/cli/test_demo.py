@@ -55,7 +55,7 @@ def test_refuses_what_is_there_and_replaces_when_told(tmp_path: Path) -> None:
     must("demo", "-o", tmp_path / "d", "--overwrite")
     (tmp_path / "file").write_text("")
     assert "found a file" in error("demo", "-o", tmp_path / "file")
-    assert "cannot be made" in error("demo", "-o", tmp_path / "file" / "d")
+    assert "cannot write to this folder" in error("demo", "-o", tmp_path / "file" / "d")
 
 
 def test_the_real_one_is_random_data_within_the_budget() -> None:

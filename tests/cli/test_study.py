@@ -367,7 +367,7 @@ def test_one_start_at_a_time(finished: Path, monkeypatch: pytest.MonkeyPatch) ->
         (("table1", "-o", "D", "--set", "inverse.rounds=5"), "options: inverse.rounds: expected the study's"),
         (("D", "--status"), "D/study.toml: study: expected a TOML file, found No such file or directory"),
         (("D", "--report"), "D/study.toml: study: expected a TOML file, found No such file or directory"),
-        (("table1", "-o", "file"), "/file: cannot write to this folder (File exists); choose another"),
+        (("table1", "-o", "file"), "/file: expected a folder, found a file; choose another"),
         (
             ("table1", "-o", "full"),
             "/full: expected an empty folder or one with study.toml, found other files; choose another",

@@ -207,7 +207,7 @@ def test_resume_refuses_a_damaged_checkpoint(trained: Path, tmp_path: Path, dama
 def test_refuses_an_existing_output(trained: Path, dataset: Path, tmp_path: Path) -> None:
     assert "--resume to continue it or --overwrite" in error("train", dataset, "-o", trained)
     (tmp_path / "mine").write_text("precious")
-    assert "choose another -o" in error("train", dataset, "-o", tmp_path, "--overwrite")
+    assert "choose another" in error("train", dataset, "-o", tmp_path, "--overwrite")
     assert "found a file" in error("train", dataset, "-o", tmp_path / "mine")
     assert (tmp_path / "mine").read_text() == "precious"
 
@@ -227,7 +227,7 @@ def test_what_a_run_killed_at_once_leaves_is_no_obstacle(dataset: Path, tmp_path
 
 def test_refuses_an_output_that_cannot_be_written(dataset: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    assert "cannot be made" in error("train", dataset, "-o", tmp_path / "file" / "run", *TINY)
+    assert "cannot write to this folder" in error("train", dataset, "-o", tmp_path / "file" / "run", *TINY)
 
 
 def test_refuses_data_of_two_environments(dataset: Path, tmp_path: Path) -> None:

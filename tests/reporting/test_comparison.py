@@ -294,4 +294,4 @@ def test_compare_needs_a_place_that_can_be_written(interacted: Path, tmp_path: P
     done = d3g("compare", interacted, "-o", tmp_path / "file" / "report")
     assert done.code == 1
     assert len(done.err.splitlines()) == 1
-    assert "cannot be made" in done.err
+    assert "cannot write to this folder" in done.err
