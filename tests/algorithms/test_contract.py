@@ -1,12 +1,15 @@
-"""The contract of every algorithm in the dict: members are independent, runs repeat, resume is exact."""
+"""The contract of every algorithm, one of somebody else's among them: members are independent, runs repeat, resume is
+exact, divergence is contained."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import plugin
 import pytest
 import torch
 
@@ -21,8 +24,17 @@ from lfo.training.progress import Progress
 from lfo.training.seeding import seeded
 
 ENV = "InvertedPendulum-v5"
+ALGOS = (*registry.names(), "mean")
+OFFLINE = [algo for algo in registry.names() if registry.spec(algo).learns_offline] + ["mean"]
 TINY = {"hidden": 8, "batch_size": 16}
 ROUND = {"rounds": 2, "interactions": 30, "grad_steps": 20, "episodes": 2, "hidden": 8, "batch_size": 16}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def mean(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The algorithm of somebody else's, installed."""
+    with plugin.installed(plugin.install(tmp_path_factory.mktemp("site"))):
+        yield
 
 
 def make_data(seed: int = 0, rows: int = 300, dim: int = 4) -> Transitions:
@@ -50,7 +62,7 @@ def member_state(agent: Any, member: int) -> dict[str, torch.Tensor]:
     return {name: tensor.detach()[member].clone() for name, tensor in agent.named_parameters()}
 
 
-@pytest.mark.parametrize("algo", registry.names())
+@pytest.mark.parametrize("algo", ALGOS)
 def test_a_member_of_a_stack_learns_what_it_learns_alone(algo: str) -> None:
     data = [make_data(0), make_data(1, rows=200)]
     stack = trained(algo, [3, 4, 3], data, [0, 0, 1])
@@ -63,7 +75,7 @@ def test_a_member_of_a_stack_learns_what_it_learns_alone(algo: str) -> None:
     assert any(not torch.equal(different[0][k], different[1][k]) for k in different[0])
 
 
-@pytest.mark.parametrize("algo", registry.names())
+@pytest.mark.parametrize("algo", ALGOS)
 def test_same_seed_same_run(algo: str) -> None:
     first, second = (trained(algo, [1, 2], [make_data()], [0, 0]) for _ in range(2))
     for name, tensor in first.state_dict().items():
@@ -71,7 +83,7 @@ def test_same_seed_same_run(algo: str) -> None:
             assert torch.equal(tensor, second.state_dict()[name]), name
 
 
-@pytest.mark.parametrize("algo", registry.names())
+@pytest.mark.parametrize("algo", ALGOS)
 def test_actions_in_the_file_change_nothing(algo: str, tmp_path: Path) -> None:
     data = make_data()
     agents = []
@@ -83,7 +95,7 @@ def test_actions_in_the_file_change_nothing(algo: str, tmp_path: Path) -> None:
         assert torch.equal(tensor, member_state(agents[1], 0)[name]), name
 
 
-@pytest.mark.parametrize("algo", registry.names())
+@pytest.mark.parametrize("algo", ALGOS)
 def test_acts_inside_the_bounds_and_survives_the_disk(algo: str, tmp_path: Path) -> None:
     data, out = [make_data()], RunFolder(tmp_path / "run")
     out.create(overwrite=False)
@@ -108,16 +120,34 @@ def test_acts_inside_the_bounds_and_survives_the_disk(algo: str, tmp_path: Path)
     np.testing.assert_array_equal(actions, act(again, observations))
 
 
-def test_train_in_two_parts_is_train_in_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("algo", OFFLINE)
+def test_train_in_two_parts_is_train_in_one(algo: str, tmp_path: Path) -> None:
     """Across a block of minibatches, a row of metrics and an odd step: bit for bit."""
     members, data = [Member(1), Member(2)], [make_data()]
-    config = config_of("d3g")
-    whole = train(data, algorithm=D3G, config=config, members=members, steps=301, device="cpu")[0]
+    config = config_of(algo)
+    whole = train(
+        data, algorithm=registry.spec(algo).cls, config=config, members=members, steps=301, device="cpu"
+    )[0]
     out = RunFolder(tmp_path / "run")
     out.create(overwrite=False)
-    train(data, algorithm=D3G, config=config, members=members, steps=137, out=out, device="cpu")
+    train(
+        data,
+        algorithm=registry.spec(algo).cls,
+        config=config,
+        members=members,
+        steps=137,
+        out=out,
+        device="cpu",
+    )
     parts = train(
-        data, algorithm=D3G, config=config, members=members, steps=301, out=out, resume=True, device="cpu"
+        data,
+        algorithm=registry.spec(algo).cls,
+        config=config,
+        members=members,
+        steps=301,
+        out=out,
+        resume=True,
+        device="cpu",
     )[0]
     _assert_same_state(whole.state_dict(), parts.state_dict())
     rows = out.rows("metrics.csv")
@@ -125,7 +155,7 @@ def test_train_in_two_parts_is_train_in_one(tmp_path: Path) -> None:
     assert {row["seed"] for row in rows} == {"1", "2"}
 
 
-@pytest.mark.parametrize("algo", registry.names())
+@pytest.mark.parametrize("algo", ALGOS)
 def test_interact_in_two_parts_is_interact_in_one(algo: str, tmp_path: Path) -> None:
     members, data = [Member(1), Member(2)], [make_data()]
     results = []
@@ -202,25 +232,40 @@ class _Notes(Progress):
         self.notes.append(text)
 
 
-def test_a_member_that_diverges_is_stopped_and_the_others_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("algo", OFFLINE)
+def test_a_member_that_diverges_is_stopped_and_the_others_are_not(
+    algo: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("lfo.training.loop.LOG_EVERY", 10)
+    config = config_of(algo)
+    common = {"algorithm": registry.spec(algo).cls, "config": config, "device": "cpu"}
     data, members = [make_data()], [Member(1), Member(2)]
-    healthy = train(data, algorithm=D3G, config=config_of("d3g"), members=members, steps=30, device="cpu")[0]
-    agent, table = train(
-        data, algorithm=D3G, config=config_of("d3g"), members=members, steps=15, device="cpu"
-    )
+    healthy = train(data, members=members, steps=30, **common)[0]
+    agent, table = train(data, members=members, steps=15, **common)
     divergence = Divergence(agent)
     before = member_state(agent, 0)
     with torch.no_grad():
-        agent.critic1.weight0[0, 0, 0] = math.inf
+        for parameter in agent.parameters():
+            parameter[0] = math.inf
     told: list[int] = []
     run_steps(agent, table, 30, divergence=divergence, on_stopped=told.extend)
     assert told == [0]
-    assert agent.stopped == {0: "critic_loss not finite at step 16"}
+    assert agent.stopped[0].endswith("not finite at step 16")
     for name, tensor in before.items():
         assert torch.equal(member_state(agent, 0)[name], tensor), name
     for name, tensor in member_state(healthy, 1).items():
         assert torch.equal(member_state(agent, 1)[name], tensor), name
+
+
+@pytest.mark.parametrize("algo", ALGOS)
+def test_a_member_alone_acts_as_it_does_in_the_stack(algo: str) -> None:
+    agent = trained(algo, [3, 4], [make_data(0), make_data(1)], [0, 1])
+    states = np.random.default_rng(0).normal(size=(2, 5, 4)).astype(np.float32)
+    together = act(agent, states)
+    for m in range(2):
+        alone = agent.member(m)
+        assert alone.seeds == (agent.seeds[m],)
+        np.testing.assert_allclose(act(alone, states[m : m + 1])[0], together[m], rtol=1e-4, atol=1e-5)
 
 
 def test_when_every_member_diverges_training_says_so(tmp_path: Path) -> None:
