@@ -19,6 +19,7 @@ __all__ = ["COMMANDS", "main"]
 
 # Name -> the line that `d3g-lfo --help` shows; kept here so that help imports no command.
 COMMANDS: dict[str, str] = {
+    "convert": "Turn logs, such as CSV files, into an action-free data set, by a recipe.",
     "collect": "Record a policy, with a fraction of random actions, into an action-free data set.",
     "inspect": "Say what is in a data set: episodes, returns, flags, ranges, warnings.",
     "train": "Fit Q(s,s'), the state predictor and the forward model offline, without actions.",

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+_IN_TABLE = ("state_names", "state_units")
 _DIMENSIONS = 40  # shown in the table; --json has all
 
 
@@ -49,7 +50,7 @@ def _facts(s: dict[str, Any]) -> list[str]:
         facts["D4RL score"] = f"{s['normalized_return']:.1f} (0 random, 100 expert)"
     if s["dropped"]:
         facts["dropped"] = f"{s['dropped']:,} rows: {s['dropped_reason']}"
-    facts |= {str(key): str(value) for key, value in s["attributes"].items()}
+    facts |= {str(key): str(value) for key, value in s["attributes"].items() if key not in _IN_TABLE}
     width = max(map(len, facts))
     return [f"{key:<{width}} {value}" for key, value in facts.items()]
 
@@ -62,14 +63,26 @@ def _spread(s: dict[str, Any], name: str) -> str:
 def _ranges(s: dict[str, Any]) -> list[str]:
     columns = ("min", "mean", "max", "std")
     shown = min(s["state_dim"], _DIMENSIONS)
-    rows = [("reward", s["rewards"])]
+    rows = [("reward", s["rewards"], "")]
     for label, name in (("s", "states"), ("s'-s", "steps")):
-        rows += [(f"{label}[{i}]", {key: s[name][key][i] for key in columns}) for i in range(shown)]
+        rows += [
+            (f"{label}[{i}]", {key: s[name][key][i] for key in columns}, _named(s, i)) for i in range(shown)
+        ]
     lines = [f"{'':<12}" + "".join(f"{key:>12}" for key in columns)]
-    lines += [f"{label:<12}" + "".join(f"{values[key]:>12.4g}" for key in columns) for label, values in rows]
+    lines += [
+        f"{label:<12}" + "".join(f"{values[key]:>12.4g}" for key in columns) + named
+        for label, values, named in rows
+    ]
     if shown < s["state_dim"]:
         lines.append(f"... and {s['state_dim'] - shown} more dimensions; --json has all")
     return lines
+
+
+def _named(s: dict[str, Any], i: int) -> str:
+    """The name and unit of a state's dimension, where the data set has them."""
+    names, units = s["state_names"], s["state_units"]
+    unit = f" ({units[i]})" if i < len(units) and units[i] else ""
+    return f"  {names[i]}{unit}" if i < len(names) else ""
 
 
 def _warnings(s: dict[str, Any]) -> list[str]:
