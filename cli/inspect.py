@@ -18,7 +18,7 @@ def command(dataset: str, as_json: bool) -> None:
     """Show what is in DATASET: episodes, returns, flags, ranges, warnings.
 
     DATASET is an HDF5 file in D4RL's layout, an .npz file, minari:ID for a data set in Minari's local store,
-    or d4rl:NAME for a file in D4RL's cache folder.
+    d4rl:NAME for a file in D4RL's cache folder, lerobot:FOLDER for a LeRobot data set, or robomimic:FILE.
 
     \b
     d3g-lfo inspect d.h5

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lfo.datasets import lerobot
 from lfo.datasets.columns import read_columns, refuse_if_larger_than_memory, to_transitions
 from lfo.datasets.expressions import Evaluator, Formula
 from lfo.datasets.recipes import Recipe, read_recipe
@@ -43,7 +44,8 @@ def from_logs(
     """Read logs as a recipe says. Needs polars.
 
     Args:
-        paths: files, or patterns such as ``logs/*.csv``: CSV, TSV, Parquet, JSON lines, or gzip of one.
+        paths: files, or patterns such as ``logs/*.csv``: CSV, TSV, Parquet, JSON lines, or gzip of one; or
+            ``lerobot:FOLDER``, whose episodes are known.
         recipe: a :class:`~lfo.datasets.Recipe`, its keys and values, or the path of its TOML file.
 
     Returns:
@@ -54,7 +56,12 @@ def from_logs(
     """
     read = read_recipe(recipe)
     require_polars()
-    files = log_paths(paths)
+    given = [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+    robots = [path.removeprefix("lerobot:") for path in given if path.startswith("lerobot:")]
+    files = [file for robot in robots for file in lerobot.logs(robot)]
+    files += log_paths([path for path in given if not path.startswith("lerobot:")])
+    if robots and read.episode is None:
+        read = read_recipe(read, {"episode": "episode_index"})
     parts = [_part(read_table(path, read), str(path), read) for path in files]
     source = str(files[0]) if len(files) == 1 else f"{files[0]} and {len(files) - 1} more"
     return _joined(parts, source, read)

@@ -24,7 +24,7 @@ from lfo.settings import suggest
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["log_paths", "read_table", "require_polars", "tidied"]
+__all__ = ["LOG_SUFFIXES", "log_paths", "read_table", "require_polars", "tidied"]
 
 _KINDS = {
     ".csv": "csv",
@@ -35,6 +35,8 @@ _KINDS = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
 }
+LOG_SUFFIXES = tuple(_KINDS)
+"""How the names of logs end, but for ``.gz``."""
 _EXPECTED = {
     "csv": "a header, and as many values in every line",
     "tsv": "a header, and as many values in every line",
