@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import math
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -444,3 +445,27 @@ def test_a_saved_data_set_keeps_names_and_units() -> None:
     assert metadata.state_names == ("height",)
     assert metadata.state_units == ("m",)
     assert metadata.env_id == "mine:Env-v0"
+
+
+# The page --------------------------------------------------------------------------------------------------------
+
+PAGE = (Path(__file__).parents[2] / "docs" / "logs.md").read_text(encoding="utf-8")
+
+
+def test_the_page_lists_every_key_and_function() -> None:
+    for field in fields(Recipe):
+        assert f"| `{field.name}` |" in PAGE or field.name == "source"
+    for name in FUNCTIONS:
+        assert f"{name} " in PAGE or f"{name}(" in PAGE or f"{name}`" in PAGE
+
+
+def test_the_pages_recipe_reads_the_pages_log() -> None:
+    Path("rod.toml").write_text(PAGE.partition("```toml\n")[2].partition("```")[0])
+    time = np.arange(0, 5, 0.013)
+    angle = (200 * time + 180) % 360 - 180
+    write("day1.csv", {"t_ms": time * 1000, "angle": angle, "speed": np.full(len(time), np.radians(200))})
+    data = from_logs("*.csv", "rod.toml")
+    np.testing.assert_allclose(
+        data.states[:, 0], np.cos(np.radians(200 * 0.02 * np.arange(len(data)))), atol=1e-5
+    )
+    assert data.num_episodes == 1
