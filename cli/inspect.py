@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import click
+
+from lfo.cli._common import note, option
 
 _IN_TABLE = ("state_names", "state_units")
 _DIMENSIONS = 40  # shown in the table; --json has all
@@ -14,7 +17,14 @@ _DIMENSIONS = 40  # shown in the table; --json has all
 @click.command()
 @click.argument("dataset")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
-def command(dataset: str, as_json: bool) -> None:
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path),
+    metavar="FILE.png",
+    help="Draw states over time, histograms of s'-s, and the return of each episode.",
+)
+@option("overwrite", help="Replace FILE.png if it exists.")
+def command(dataset: str, as_json: bool, plot: Path | None, overwrite: bool) -> None:
     """Show what is in DATASET: episodes, returns, flags, ranges, warnings.
 
     DATASET is an HDF5 file in D4RL's layout, an .npz file, minari:ID for a data set in Minari's local store,
@@ -23,11 +33,19 @@ def command(dataset: str, as_json: bool) -> None:
     \b
     d3g-lfo inspect d.h5
     d3g-lfo inspect minari:mujoco/hopper/medium-v0 --json
+    d3g-lfo inspect d.h5 --plot d.png
     """
-    from lfo.datasets import load, summarize
+    from lfo.datasets import check_output, load, summarize
 
-    summary = summarize(load(dataset))
+    if plot is not None:
+        check_output(plot, overwrite=overwrite)
+    data = load(dataset)
+    summary = summarize(data)
     click.echo(json.dumps(summary) if as_json else _table(summary))
+    if plot is not None:
+        from lfo.reporting.dataset import plot_dataset
+
+        note(f"wrote {plot_dataset(data, plot)}")
 
 
 def _table(summary: dict[str, Any]) -> str:
