@@ -49,6 +49,7 @@ FUNCTIONS: dict[str, tuple[int, int, Callable[..., Any]]] = {
 }
 """Name to the least and greatest number of arguments, and what it is in polars."""
 
+_DEPTH = 100
 _WINDOWS = frozenset({"diff", "next", "previous", "unwrap"})
 _BINARY: dict[type, Callable[[Any, Any], Any]] = {
     ast.Add: lambda a, b: a + b,
@@ -93,6 +94,17 @@ class Formula:
 
     def __post_init__(self) -> None:
         """Refuse now what no column could make right."""
+        level: list[ast.AST] = [self.tree]
+        for _ in range(_DEPTH):
+            level = [child for node in level for child in ast.iter_child_nodes(node)]
+        if level:
+            raise data_error(
+                self.where,
+                self.field,
+                expected=f"an expression nested at most {_DEPTH} deep",
+                found=f"{len(self.text)} characters that are deeper",
+                remedy="split it into several, or add the column to the log",
+            )
         for node in self._walk(self.tree):
             if isinstance(node, ast.Call):
                 self._check_call(node)

@@ -55,8 +55,8 @@ def read(source: str, with_actions: bool = False) -> Columns:
         found["actions"] = _values(table, "action") if with_actions else None
     names = [name for key in keys for name in _names(key, features[key])]
     metadata = Metadata(
-        source=where,
-        path=Path(folder),
+        source=f"lerobot:{Path(folder).absolute()}" + (f"#{chosen}" if chosen else ""),
+        path=Path(folder) / "data",
         attributes={
             "codebase_version": str(info["codebase_version"]),
             "dt": 1 / float(info["fps"]),

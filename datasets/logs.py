@@ -80,9 +80,15 @@ def from_dataframe(frame: Any, recipe: Recipe | str | Path | Mapping[str, Any]) 
     read = read_recipe(recipe)
     polars = require_polars()
     if not isinstance(frame, polars.DataFrame):
-        frame = polars.DataFrame({str(name): np.asarray(frame[name]) for name in frame})
+        frame = polars.DataFrame({str(name): _series(frame[name]) for name in frame})
     where = "data frame"
     return _joined([_part(tidied(frame, where, read), where, read)], where, read)
+
+
+def _series(values: Any) -> Any:
+    """A column as polars takes it: objects, such as texts, as a list."""
+    array = np.asarray(values)
+    return array.tolist() if array.dtype == object else array
 
 
 @dataclass

@@ -47,7 +47,8 @@ def read(source: str, with_actions: bool = False) -> Columns:
     if "actions" in shared:
         found["actions"] = np.concatenate([part["actions"] for part in parts]) if with_actions else None
     attributes: dict[str, str | int | float] = {"state_names": json.dumps(names)}
-    return read_columns(found, Metadata(source=where, path=path, attributes=attributes), with_actions)
+    again = f"robomimic:{path.absolute()}" + (f"#{chosen}" if chosen else "")
+    return read_columns(found, Metadata(source=again, path=path, attributes=attributes), with_actions)
 
 
 def _demos(where: str, file: Any) -> list[Any]:

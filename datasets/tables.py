@@ -151,7 +151,7 @@ def _fault(kind: str, content: bytes, recipe: Recipe) -> str | None:
     """What is wrong in which row of a text file, if that can be told."""
     lines = content.decode("utf-8", "replace").splitlines()
     if kind == "jsonl":
-        for row, line in enumerate(lines, 1):
+        for row, line in enumerate(filter(str.strip, lines), 1):
             try:
                 if not isinstance(json.loads(line), dict):
                     return f"no object in row {row}"

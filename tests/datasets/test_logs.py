@@ -7,6 +7,7 @@ import io
 import json
 import math
 from dataclasses import fields
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,22 @@ def test_text_files_of_other_habits() -> None:
     data = from_logs("a.csv", recipe)
     assert data.states.tolist() == [[1.5, 1]]
     assert data.metadata.dropped == 1
+
+
+def test_a_data_frame_of_texts() -> None:
+    for texts in (np.array(["a", "a", "b"]), np.array(["a", "a", "b"], dtype=object), ["a", "a", "b"]):
+        data = from_dataframe({"x": [0, 1, 2], "mode": texts}, {**PLAIN, "end": "mode == 'b'"})
+        assert data.terminated.tolist() == [False, True]
+
+
+def test_times_of_day_zones_and_durations() -> None:
+    start = datetime(2024, 1, 1, 12, tzinfo=timezone.utc)
+    steps = [timedelta(milliseconds=250 * i) for i in range(4)]
+    for times in ([start + step for step in steps], steps, [(start + step).time() for step in steps]):
+        data = from_dataframe(
+            pl.DataFrame({"t": times, "x": [0.0, 1, 2, 3]}), {**PLAIN, "time": "t", "dt": 0.125}
+        )
+        np.testing.assert_allclose(data.states.ravel(), [0, 0.5, 1, 1.5, 2, 2.5], atol=1e-5)
 
 
 def test_a_data_frame_or_a_mapping() -> None:
@@ -217,6 +234,9 @@ def test_the_language_runs_no_python() -> None:
         "cos(x=1)",
         "9 ** 9 ** 9 ** 9",
         "col(x)",
+        "x" + " + x" * 5_000,
+        "-" * 3_000 + "x",
+        "(" * 3_000 + "x" + ")" * 3_000,
     ):
         with pytest.raises(LfoError):
             from_dataframe({"x": [0.0, 1, 2], "y": [0.0, 1, 2]}, {**PLAIN, "reward": text})

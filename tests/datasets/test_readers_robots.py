@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import polars as pl
 import pytest
-from shell import error, must
+from shell import TINY, error, must
 
 from lfo.datasets import LfoError, from_logs, load, load_with_actions
 
@@ -36,10 +36,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def lerobot(version: str = "v2.1", without: tuple[str, ...] = (), **changes: Any) -> Path:
-    """Three episodes, whose state is (10 episode + frame, frame); one file an episode before v3.0, two files in it."""
+    """Three episodes, whose state is (10 episode + frame, frame²); one file an episode before v3.0, two files in it."""
     frames = [
         {
-            "observation.state": [10.0 * episode + frame, float(frame)],
+            "observation.state": [10.0 * episode + frame, float(frame**2)],
             "observation.effort": 0.5 * frame,
             "action": [-1.0],
             "next.reward": float(frame),
@@ -104,7 +104,22 @@ def test_a_lerobot_data_set_gets_its_reward_from_a_recipe(version: str) -> None:
     recipe = {"state": ["observation.state"], "reward": "next_observation.state[1]"}
     data = from_logs("lerobot:robot", recipe)
     assert data.states[:, 0].tolist() == [0, 1, 10, 11, 12, 20]
-    assert data.rewards.tolist() == [1, 2, 1, 2, 3, 1]
+    assert data.rewards.tolist() == [1, 4, 1, 4, 9, 1]
+
+
+@pytest.mark.parametrize("source", ["lerobot:robot#observation.state", "robomimic:demo.hdf5#pos"])
+def test_a_run_on_it_is_resumed_from_elsewhere(
+    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lerobot()
+    robomimic()
+    must("train", source, "-o", "run", *TINY)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    must("train", "-o", "../run", "--resume", "--steps", "50")
+    assert "2-dimensional" in must(
+        "inspect", str(json.loads(Path("../run/run.json").read_text())["datasets"][0]["source"])
+    )
 
 
 def test_what_is_refused_of_lerobot() -> None:
@@ -147,7 +162,7 @@ def robomimic(next_obs: bool = True) -> Path:
             steps = np.arange(length + 1, dtype=np.float64)
             for group, rows in (("obs", steps[:-1]), ("next_obs", steps[1:])):
                 if group == "obs" or next_obs:
-                    demo[f"{group}/pos"] = np.column_stack([rows + 100 * number, rows])
+                    demo[f"{group}/pos"] = np.column_stack([rows + 100 * number, rows**2])
                     demo[f"{group}/angle"] = rows
                     demo[f"{group}/image"] = np.zeros((length, 4, 4, 3), np.uint8)
             demo["rewards"] = steps[1:]
@@ -159,8 +174,8 @@ def robomimic(next_obs: bool = True) -> Path:
 def test_a_robomimic_file() -> None:
     robomimic()
     data, actions = load_with_actions("robomimic:demo.hdf5")
-    assert data.states[:4].tolist() == [[0, 0, 0], [1, 1, 1], [2, 2, 2], [0, 200, 0]]
-    assert data.next_states[2].tolist() == [3, 3, 3]
+    assert data.states[:4].tolist() == [[0, 0, 0], [1, 1, 1], [2, 2, 4], [0, 200, 0]]
+    assert data.next_states[2].tolist() == [3, 3, 9]
     assert data.metadata.state_names == ("angle", "pos[0]", "pos[1]")
     assert data.episode_lengths().tolist() == [3, 11, 2]
     assert np.flatnonzero(data.terminated).tolist() == [13]
