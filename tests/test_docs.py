@@ -15,7 +15,12 @@ from lfo.cli import COMMANDS, cli
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-PAGES = [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "docs/results/README.md"]
+PAGES = [
+    README,
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "docs/results/README.md",
+]
 PATH = re.compile(r"(?<![\w./-])(?:lfo|datasets|cli|tests|benchmarks|docs)/[a-z][\w/]*(?:\.[a-z]\w*)?")
 NAME = re.compile(r"(?<![\w./-])lfo(?:\.[A-Za-z_]\w*)+")
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
