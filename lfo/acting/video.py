@@ -68,7 +68,7 @@ def headless_backend() -> str:
 
 
 def check_video(path: str | Path, *, overwrite: bool) -> None:
-    """Check that a film can be written to ``path``; worth doing before long work.
+    """Check that a film can be written to ``path``. Call it before long work.
 
     Raises:
         LfoError: the path is not an mp4, exists or is not writable, or imageio-ffmpeg is missing.

@@ -1,8 +1,8 @@
 """The run folder: what ``train``, ``interact``, ``eval`` and ``compare`` share.
 
 Every file is written whole to a temporary name and renamed, so that a reader, or a run that is resumed after
-``kill -9`` or on a full disk, finds either the old one or the new one. ``checkpoint.pt`` is written last: what
-it says is finished, everything else on disk agrees with or is cut back to.
+``kill -9`` or on a full disk, finds either the old one or the new one. ``checkpoint.pt`` is written last: a
+resumed run drops whatever else is on disk beyond the point that it marks.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ class RunFolder:
         return self.path / "checkpoint.pt"
 
     def check_free(self, *, overwrite: bool) -> None:
-        """Check that a new run may go here; worth doing before long work.
+        """Check that a new run may go here. Call it before long work.
 
         Raises:
             LfoError: it exists and ``overwrite`` is off, or holds something that is not a run.
         """
         if self.path.exists() and not self.path.is_dir():
             raise LfoError(f"{self.path}: expected a folder for the run, found a file; choose another -o")
-        # A run killed in its first instant leaves a temporary file at most: nobody's work.
+        # A run killed at its very start leaves at most a temporary file, which holds no work.
         if self.path.is_dir() and any(not _is_temporary(path) for path in self.path.iterdir()):
             if not overwrite:
                 raise LfoError(
@@ -109,7 +109,7 @@ class RunFolder:
         return info
 
     def save_agent(self, agent: Agent, **more: Any) -> None:
-        """Write the checkpoint of an agent, with ``more`` entries; who has stopped goes into ``run.json``, too.
+        """Write the checkpoint of an agent, with ``more`` entries. Record stopped members in ``run.json``.
 
         Raises:
             LfoError: see :meth:`save_checkpoint`.
