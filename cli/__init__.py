@@ -1,8 +1,9 @@
 """The command line, ``d3g-lfo``: one module a command, imported when it is called.
 
 A command module ``lfo.cli.NAME`` holds a click command named ``command``. It parses, calls the library and
-prints; results go to stdout, progress and notes to stderr. Errors are translated here, once:
-:class:`~lfo.datasets.LfoError` and operating-system errors become one line and exit code 1, wrong usage exits 2.
+prints: results to stdout, progress and notes to stderr. Errors become text here and nowhere else:
+:class:`~lfo.errors.LfoError`, operating-system errors and missing modules are one line and exit code 1; wrong
+usage exits 2.
 """
 
 from __future__ import annotations
@@ -19,15 +20,15 @@ __all__ = ["COMMANDS", "main"]
 
 # Name -> the line that `d3g-lfo --help` shows; kept here so that help imports no command.
 COMMANDS: dict[str, str] = {
-    "collect": "Record a policy, with a fraction of random actions, into an action-free data set.",
-    "inspect": "Say what is in a data set: episodes, returns, flags, ranges, warnings.",
-    "train": "Fit Q(s,s'), the state predictor and the forward model offline, without actions.",
-    "interact": "Learn the inverse dynamics I(s,s') from a small number of interactions.",
+    "collect": "Record a policy, with a fraction of random actions, into a data set without actions.",
+    "inspect": "Show what is in a data set: episodes, returns, flags, ranges, warnings.",
+    "train": "Learn offline, without actions, which next state to aim for.",
+    "interact": "Learn in the environment which action leads there: the inverse dynamics I(s,s').",
     "eval": "Measure a trained policy: returns over episodes and seeds.",
     "compare": "Put runs side by side: a table and a plot of return against interactions.",
     "demo": "Do all of it on InvertedPendulum with random data, in a few minutes.",
     "study": "Run a whole table of runs, such as the paper's Table 1, and report it.",
-    "gridworld": "Reproduce the paper's tabular experiments, QSS against QSA.",
+    "gridworld": "Repeat the paper's experiments on a grid, with values in a table.",
     "completion": "Print the shell completion script for bash, zsh or fish.",
 }
 
@@ -36,12 +37,12 @@ class LazyGroup(click.Group):
     """A group that imports a command's module only when that command runs."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Keep the line as it was typed, for the record of a run."""
+        """Keep the command line for the record of a run."""
         ctx.meta["lfo.line"] = ["d3g-lfo", *args]
         return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The commands in the order of a session, not of the alphabet."""
+        """The commands in the order in which a session uses them."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -75,7 +76,7 @@ def cli(debug: bool) -> None:
 
 
 def main() -> None:
-    """Run the command line and exit: 0 done, 1 an error told in one line, 2 wrong usage."""
+    """Run the command line and exit with 0 (done), 1 (an error, told in one line) or 2 (wrong usage)."""
     debug = "--debug" in sys.argv[1:]
     try:
         cli.main(standalone_mode=False)
@@ -83,9 +84,9 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        _fail("interrupted; what was finished is kept")
+        _fail("interrupted; finished work is saved")
     except BrokenPipeError:
-        # The reader of our output has gone (as in `| head`): nothing to say to anyone.
+        # The reader of our output has ended, as in `| head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except LfoError as error:
@@ -100,7 +101,13 @@ def main() -> None:
     except ImportError as error:
         if debug:
             raise
-        _fail(f"{error}; reinstall with `pip install d3g-lfo`, or add the extra that brings it")
+        _fail(f"{error}; {_import_remedy(error.name)}")
+
+
+def _import_remedy(module: str | None) -> str:
+    package = (module or "lfo").partition(".")[0]
+    again = "reinstall d3g-lfo with `pip install .` in its clone"
+    return again if package == "lfo" else f"run `pip install {package}`, or {again}"
 
 
 def _fail(message: str) -> None:

@@ -43,7 +43,9 @@ if TYPE_CHECKING:
     "--trust-pickle", is_flag=True, help="Load a Stable-Baselines3 zip. It can run any code hidden in it."
 )
 @click.option(
-    "--jobs", type=click.IntRange(1), help="Processes at most. They do not change the data.  [default: cores]"
+    "--jobs",
+    type=click.IntRange(1),
+    help="Processes to use, at most. The data does not depend on it.  [default: cores]",
 )
 @click.option("--overwrite", is_flag=True, help="Replace the output if it exists.")
 def command(

@@ -50,7 +50,7 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Round:
-    """What one round came to."""
+    """The result of one round."""
 
     number: int
     """1, 2, …"""
@@ -110,7 +110,7 @@ def learn_inverse(
             _check_same_stage(out, state["inverse"], config, env_id)
             restore(agent, state)
             done = int(state["inverse"]["rounds_done"])
-        else:  # a stage without rounds takes the old one's place, so that no resume goes back to that
+        else:  # replaces the old stage, so that --resume cannot return to it
             out.save_agent(agent, inverse={**stage, "rounds_done": 0})
             out.write_rows("evaluations.csv", [])
             out.forget_interactions()
@@ -235,7 +235,7 @@ def act(agent: Agent, observations: np.ndarray) -> np.ndarray:
 
 
 class _Rounds:
-    """The inverse stage in progress: what passes from one round to the next."""
+    """The inverse stage in progress: what one round leaves to the next."""
 
     def __init__(
         self,
@@ -281,7 +281,7 @@ class _Rounds:
         return Round(number, len(self.buffer), evaluation)
 
     def save(self, out: RunFolder, round_: Round, stage: dict[str, Any]) -> None:
-        """Keep a round on disk, the checkpoint last: it is what says that the round is done."""
+        """Write a round to disk, the checkpoint last: it marks the round as done."""
         datasets = [member["dataset"] for member in out.info()["members"]]
         evaluation = round_.evaluation
         self.rows += [
@@ -394,7 +394,7 @@ def _draws(seed: int, *stream: int) -> np.random.Generator:
 
 
 def _check_same_stage(out: RunFolder, saved: dict[str, Any], config: InverseConfig, env_id: str) -> None:
-    """Rounds may be added; everything else must be as it was."""
+    """Refuse settings that differ from those of the stage so far; only ``rounds`` and ``episodes`` may."""
     wanted = {"env": env_id, **asdict(config)}
     found = {"env": saved["env"], **saved["config"]}
     for key, value in found.items():
@@ -418,6 +418,6 @@ def _read_interactions(out: RunFolder, rounds: int, count: int) -> Arrays:
         "rewards": np.float32,
         "terminals": bool,
         "timeouts": bool,
-    }  # not kept by earlier versions; I needs none
+    }  # earlier versions did not store these; I does not need them
     arrays = {**{name: np.zeros(shape, kind) for name, kind in zeros.items()}, **arrays}
     return {name: array[:, :count] for name, array in arrays.items()}

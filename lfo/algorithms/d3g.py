@@ -12,31 +12,20 @@ Squared norms are means over the batch and over the dimensions that move, as in 
 
 Differences
 -----------
-Each is one field of :class:`D3GConfig`; ``D3GConfig.paper()`` turns all of them off. docs/d3g.md has the
+Each is one field of :class:`D3GConfig`; ``D3GConfig.paper()`` turns all of them off. docs/d3g.md says why and has the
 measurements.
 
-- ``stop_at_timeouts`` (off): only terminations stop bootstrapping. The published data stored time limits
-  as terminations.
-- ``standardise``: states in units of their standard deviation, predicted differences s' − s in units of
-  theirs; dimensions that never change are masked.
-- ``bound_deltas``: g and h end in a tanh that spans the differences seen in the data, as an actor's spans
-  the action space. Without it τ proposes, and f extrapolates to, steps several times as long as any in the
-  data, which Q then overrates.
-- ``relative_value``: f is conditioned on how far a value falls short of the good ones at s,
-  z = (q − V_χ(s)) / σ, instead of on q itself; V_χ is the upper expectile of Q(s, ·) over the data's next
-  states (as in IQL, Kostrikov et al. 2021, arXiv 2110.06169) and σ the running root mean square of q − V_χ.
-  What distinguishes the next states of one state is a small part of q's range, which f could not resolve;
-  z shows nothing else. And z is clipped to [−3, 0], the range f was fitted on: C leads to the good next
-  states of the data and never to a state that is imagined for a value nothing reached. τ's value term is
-  in units of σ, so that the cycle keeps its hold on τ while Q grows to r/(1−γ).
+- ``stop_at_timeouts`` (off): only terminations stop bootstrapping.
+- ``standardise``: states in units of their standard deviation, differences s' − s in units of theirs; dimensions that
+  never change are masked.
+- ``bound_deltas``: g and h end in a tanh that spans the differences seen in the data.
+- ``relative_value``: f reads z = (q − V_χ(s)) / σ instead of q, clipped to [−3, 0] except where f is fitted. V_χ is the
+  ``expectile`` of Q(s, ·) over the data's next states (IQL, Kostrikov et al. 2021, arXiv 2110.06169) and σ the running
+  root mean square of q − V_χ. τ's value term is in units of σ.
 - ``clip_targets``: targets stay in the interval that discounted sums of the data's rewards can reach.
-- ``known_within``: a next state s', or the C'(s', ·) imagined after it, that lies further than 3 standard
-  deviations from the data's mean in a dimension that moves is unknown, and worth no more than the known s' of
-  its minibatch are on average, less their standard deviation (compare the halt state of MOReL, Kidambi et al.
-  2020, arXiv 2005.05951, whose penalty has a size to choose). Else Q extrapolates: where it happens to stay
-  high, the policy drifts out of the data.
-- ``polyak`` 0.01 instead of 0.005: a target that follows faster carries values over the 1/(1−γ) steps that
-  matter within 50,000 updates; the published runs had 1,000,000.
+- ``known_within``: a next state s', or the C'(s', ·) imagined after it, further than 3 standard deviations from the
+  data's mean in a dimension that moves is worth at most μ − σ of the known values of its minibatch.
+- ``polyak``: 0.01 instead of 0.005.
 """
 
 from __future__ import annotations
@@ -152,7 +141,7 @@ class D3G(Algorithm):
     @classmethod
     def fit(cls, data: Transitions, **settings: Any) -> D3G:
         """Train on one data set, keeping nothing on disk: see :func:`lfo.training.loop.fit` for ``settings``."""
-        from lfo.training.loop import fit  # upwards, when it is called: an algorithm knows no trainer
+        from lfo.training.loop import fit  # the only import upwards; nothing else here knows the trainer
 
         agent: D3G = fit(cls, data, **settings)
         return agent
@@ -186,7 +175,7 @@ class D3G(Algorithm):
         """
         critic_loss, q_data = self.critic_loss(batch, self.critic_target(batch))
         baseline_loss, model_loss, baseline = self.model_loss(batch)
-        # None of these losses depends on another's parameters: one step for all is a step for each
+        # No loss depends on another's parameters, so one step on the sum is a step on each
         descend(self.value_optimiser, critic_loss + baseline_loss + model_loss)
 
         if self.updates % self.config.predictor_every == 0:
@@ -324,7 +313,7 @@ class D3G(Algorithm):
     def _forward_model(
         self, states: Tensor, q: Tensor, baseline: Tensor | None, *, clip: bool = True
     ) -> Tensor:
-        """h_φ(s, q), or h_φ(s, z) with a baseline V_χ(s); fitting takes z as it comes, all else clips it."""
+        """h_φ(s, q), or h_φ(s, z) with a baseline V_χ(s); z is clipped except for fitting."""
         if baseline is not None:
             q = (q - baseline) / self.spread
             q = q.clamp(_LOWEST_Z, 0.0) if clip else q

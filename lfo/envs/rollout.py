@@ -1,4 +1,4 @@
-"""The one loop that steps environments: collecting, interacting, evaluating and filming all use it."""
+"""The loop that steps environments. Collecting, interacting, evaluating and filming use it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = ["Act", "Step", "rollout", "starts"]
 Act = Callable[[np.ndarray, list[int]], np.ndarray]
 """(observations [E, S] float32, the numbers of the n running environments) → their actions [n, A], inside the bounds.
 
-Rows of environments that are not running are of no meaning. The array is used again for the next step.
+Ignore the rows of environments that are not running. The array is reused for the next step.
 """
 
 
 class Step(NamedTuple):
-    """One step of every running environment. The arrays are used again: copy what is to be kept."""
+    """One step of every running environment. The arrays are reused: copy what you keep."""
 
     running: list[int]
     """[n] the environments that were stepped."""
@@ -53,10 +53,10 @@ def rollout(
         act: chooses the actions of the running ones.
         seeds: [E] of their first reset.
         quotas: [E] steps of each at most.
-        episodes: an environment stops at the end of its episode; else it is reset, and goes on.
+        episodes: stop each environment at the end of its episode. Otherwise it is reset and continues.
 
     Yields:
-        Each step. Ends when no environment is running.
+        Each step, until no environment is running.
     """
     count = len(envs)
     observations = np.empty((count, observation_length(envs[0])), dtype=np.float32)
@@ -66,7 +66,7 @@ def rollout(
     rewards, terminated, truncated = np.zeros(count), np.zeros(count, bool), np.zeros(count, bool)
     steps, left = [env.step for env in envs], list(quotas)
     running = [i for i in range(count) if left[i] > 0]
-    until = min((left[i] for i in running), default=0)  # nothing but an ended episode stops one before that
+    until = min((left[i] for i in running), default=0)  # before that, only the end of an episode stops one
     t = 0
     while running:
         actions = act(observations, running)

@@ -13,9 +13,9 @@ __all__ = ["interruptible"]
 
 @contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
-    """Hold SIGINT and SIGTERM back until the step in hand is done: yields a function that says one has come.
+    """Hold SIGINT and SIGTERM back, and yield a function that tells whether one was received.
 
-    On leaving the block a held signal is raised as KeyboardInterrupt. A second Ctrl-C is not held back.
+    A signal that was held is raised as KeyboardInterrupt at the end of the block. A second Ctrl-C is not held back.
     """
     caught: list[int] = []
 

@@ -1,7 +1,7 @@
 """Offline training of all members at once, with logs, checkpoints and exact resume.
 
-Random draws are functions of (member's seed, block of steps), so that a resumed run needs no generator state:
-it continues bit for bit from the step its checkpoint names.
+Random draws are functions of (member's seed, block of steps). So a resumed run needs no generator state and gives the
+same numbers as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ __all__ = ["BLOCK", "build", "fit", "run_steps", "train"]
 BLOCK = 256
 """Steps whose minibatches are drawn at once."""
 LOG_EVERY = 1000
-"""Steps a row of metrics averages over; divergence is looked for as often."""
+"""Steps that a row of metrics averages over. Divergence is checked at each row."""
 CHECKPOINT_SECONDS = 30.0
-"""Least time between two checkpoints; a killed run loses about this much."""
+"""Time between two checkpoints, at least. A killed run loses about this much."""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # as in glibc's <malloc.h>
 
 
@@ -58,13 +58,13 @@ def run_steps(
 ) -> Tensor:
     """Update until ``agent.updates`` is ``steps``, or until ``should_stop`` says so.
 
-    Divergence is looked for whenever a row of metrics is complete, and before this returns.
+    Divergence is checked whenever a row of metrics is complete, and before this returns.
 
     Args:
         agent: the members.
         table: their data.
         steps: gradient steps in all, those already done included.
-        divergence: the watch.
+        divergence: finds members that diverge.
         history: the metrics of an incomplete row, as returned by a call that was stopped.
         on_log: called with the step and each metric's mean over the row [M].
         on_stopped: called with the members newly stopped.
@@ -303,10 +303,10 @@ class _Pause:
         self.until = time.monotonic() + seconds
 
     def step(self) -> None:
-        """A step is done."""
+        """Count a step that is done."""
         self.progress.step()
         self.due = time.monotonic() >= self.until
 
     def __call__(self) -> bool:
-        """Asked before each step."""
+        """Whether to pause before the next step."""
         return self.due or self.stop()
