@@ -192,11 +192,18 @@ def duration(seconds: float) -> str:
 
 
 @contextmanager
-def resumable(remedy: str) -> Iterator[None]:
-    """Turn an interruption inside the block into an error that says how to continue."""
+def resumable(remedy: str, begun: Callable[[], bool] = lambda: True) -> Iterator[None]:
+    """Turn an interruption inside the block into an error that says how to continue.
+
+    Args:
+        remedy: the command that continues.
+        begun: whether there is something to continue.
+    """
     try:
         yield
     except KeyboardInterrupt as error:
+        if not begun():
+            raise
         raise LfoError(f"interrupted; finished work is saved, continue with `{remedy}`") from error
 
 

@@ -16,6 +16,7 @@ Differences
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -88,12 +89,29 @@ def learn_inverse(
         The rounds run by this call, in order.
 
     Raises:
-        LfoError: the environment does not fit the agent, or I diverged.
+        LfoError: the environment does not fit the agent or misbehaves, I diverged, or another process is writing
+            to the run.
         KeyboardInterrupt: after Ctrl-C; finished rounds are kept.
     """
     config = configure(config or InverseConfig(), settings, where="learn_inverse")
     if demonstrations is None and not agent.learns_offline:
         raise LfoError(f"{agent.name} imitates its data: pass the data set as demonstrations")
+    with nullcontext() if out is None else out.claim("interact"):
+        return _learn_inverse(
+            agent, env_id, config, demonstrations, out, resume, progress or Progress(), on_round
+        )
+
+
+def _learn_inverse(
+    agent: Agent,
+    env_id: str,
+    config: InverseConfig,
+    demonstrations: Table | None,
+    out: RunFolder | None,
+    resume: bool,
+    progress: Progress,
+    on_round: Callable[[Round], object],
+) -> list[Round]:
     probe = make_env(env_id)
     try:
         require_state_dim(probe, agent.units.state_dim, of="the run")
@@ -105,18 +123,20 @@ def learn_inverse(
         attach_inverse(agent, config, space)
     stage = {"env": env_id, "space": space.to_record(), "config": asdict(config)}
     done = 0
+    going_on = resume and bool(state.get("inverse", {}).get("rounds_done"))
+    if out is not None and going_on:
+        _check_same_stage(out, state["inverse"], config, env_id)
+    if out is not None:
+        out.write_info({**out.info(), "interact": stage})
     if out is not None and "inverse" in state:
-        if resume:
-            _check_same_stage(out, state["inverse"], config, env_id)
-            restore(agent, state)
+        if going_on:
+            restore(agent, out, state)
             done = int(state["inverse"]["rounds_done"])
         else:  # a stage without rounds takes the old one's place, so that no resume goes back to that
             out.save_agent(agent, inverse={**stage, "rounds_done": 0})
             out.write_rows("evaluations.csv", [])
             out.forget_interactions()
-    if out is not None:
-        out.write_info({**out.info(), "interact": stage})
-    rounds = _Rounds(agent, config, env_id, space, demonstrations, out, progress or Progress())
+    rounds = _Rounds(agent, config, env_id, space, demonstrations, out, progress)
     finished: list[Round] = []
     try:
         rounds.take_up(done)

@@ -150,7 +150,9 @@ def record_video(
 def _renderable(env_id: str) -> Env:
     """The environment with frames as its render mode; for MuJoCo's, with a backend that works."""
     if not os.environ.get("DISPLAY"):
-        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # else pygame complains of a screen that it does not need
+        os.environ.setdefault(
+            "SDL_VIDEODRIVER", "dummy"
+        )  # else pygame complains of a screen that it does not need
     if os.environ.get("MUJOCO_GL"):
         headless_backend()  # with one that does not work, MuJoCo does not even import
     with closing(make_env(env_id)) as env:
