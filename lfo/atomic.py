@@ -122,7 +122,7 @@ def atomic_file(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
 def write_whole(path: Path, text: str, *, durable: bool = True) -> None:
     """Write a text file in UTF-8, see :func:`atomic_file`."""
     with atomic_file(path, durable=durable) as file:
-        file.write(text.encode())
+        file.write(text.encode(errors="backslashreplace"))  # a file's name need not be UTF-8
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
