@@ -114,10 +114,8 @@ def command(
 
 def _of_run(path: Path, env: str, member: int) -> Policy:
     """The policy that a run has learned."""
-    from contextlib import closing
-
-    from lfo.envs.make import make_env
+    from lfo.envs.faults import opened
     from lfo.runs.policy import load_run_policy
 
-    with closing(make_env(env)) as made:
+    with opened(env) as made:
         return load_run_policy(path, made, member=member)
