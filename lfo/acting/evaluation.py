@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from lfo.envs.faults import close_all
 from lfo.envs.make import Env, make_env, make_envs, require_state_dim
 from lfo.envs.rollout import rollout, starts
 from lfo.envs.spaces import ActionSpace
@@ -147,8 +148,7 @@ def evaluate_policy(
         )
     finally:
         if own:
-            for env in envs:
-                env.close()
+            close_all(envs)
 
 
 def _in_turns(
