@@ -21,6 +21,7 @@ __all__ = ["COMMANDS", "main"]
 
 # Name -> the line that `d3g-lfo --help` shows; kept here so that help imports no command.
 COMMANDS: dict[str, str] = {
+    "convert": "Turn logs, such as CSV files, into a data set without actions, by a recipe.",
     "collect": "Record a policy, with a fraction of random actions, into a data set without actions.",
     "inspect": "Show what is in a data set: episodes, returns, flags, ranges, warnings.",
     "train": "Learn offline, without actions, which next state to aim for.",
