@@ -6,13 +6,16 @@ BIN := $(VENV)/bin
 # The package is installed, not linked: the tests and the type checker see what a user gets.
 SOURCES := $(shell find lfo datasets cli -type f -not -name '*.pyc') pyproject.toml setup.py constraints.txt
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test coverage lint bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/d3g-lfo demo -o demo-report --overwrite
 
 test: $(VENV)/.installed-dev lint
 	$(BIN)/pytest
+
+coverage: $(VENV)/.installed-dev
+	$(BIN)/pytest --cov --cov-report=term-missing:skip-covered --cov-fail-under=95
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -37,4 +40,4 @@ $(VENV)/.installed-dev: $(BIN)/python $(SOURCES)
 	touch $@ $(VENV)/.installed
 
 clean:
-	rm -rf $(VENV) build *.egg-info demo-report .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build *.egg-info demo-report .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

@@ -89,7 +89,7 @@ class Algorithm(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # gen
         return value
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
-        """The names that begin so."""
+        """The names that begin with what was typed."""
         from click.shell_completion import CompletionItem
 
         return [CompletionItem(name) for name in registry.names() if name.startswith(incomplete)]
@@ -162,7 +162,7 @@ def option(
 
 
 def seed_ranges(seeds: list[int]) -> str:
-    """The other way: [0, 1, 2, 5] is ``0-2,5``."""
+    """The inverse of :func:`parse_seeds`: [0, 1, 2, 5] is ``0-2,5``."""
     parts: list[list[int]] = []
     for seed in sorted(set(seeds)):
         if parts and parts[-1][-1] == seed - 1:
@@ -173,12 +173,12 @@ def seed_ranges(seeds: list[int]) -> str:
 
 
 def note(text: str) -> None:
-    """Tell the user something that is not a result: on stderr, in one line."""
+    """Print one line on stderr that is not a result."""
     click.echo(f"note: {' '.join(text.split())}", err=True)
 
 
 def command_line(ctx: click.Context) -> str:
-    """The line that was typed, for ``run.json``."""
+    """The command line, for ``run.json``."""
     return shlex.join(ctx.meta["lfo.line"])
 
 
@@ -192,11 +192,18 @@ def duration(seconds: float) -> str:
 
 
 @contextmanager
-def resumable(remedy: str) -> Iterator[None]:
-    """Turn an interruption inside the block into an error that says how to continue."""
+def resumable(remedy: str, begun: Callable[[], bool] = lambda: True) -> Iterator[None]:
+    """Turn an interruption inside the block into an error that says how to continue.
+
+    Args:
+        remedy: the command that continues.
+        begun: whether there is something to continue.
+    """
     try:
         yield
     except KeyboardInterrupt as error:
+        if not begun():
+            raise
         raise LfoError(f"interrupted; finished work is saved, continue with `{remedy}`") from error
 
 
@@ -218,13 +225,21 @@ def require_trained(out: RunFolder, agent: Agent) -> None:
 
 
 def environment(out: RunFolder, env: str | None) -> str:
-    """The one asked for, the one the run has interacted with, or the data's.
+    """``env`` if given, else the environment that the run interacted with, else the data's.
+
+    A data set may come from anyone: a module that it names is not imported unless the user names it, too.
 
     Raises:
-        LfoError: none is known.
+        LfoError: none is known, or the data set's would import a module.
     """
     info = out.info()
-    found = env or info.get("interact", {}).get("env") or info.get("env")
+    found = env or info.get("interact", {}).get("env")
+    if found is None and ":" in (info.get("env") or ""):
+        raise LfoError(
+            f"{out.path}: the data set's environment {info['env']} would import a module, which can run any code; "
+            f"if you trust it, pass --env {shlex.quote(info['env'])}"
+        )
+    found = found or info.get("env")
     if found is None:
         raise LfoError(
             f"{out.path}: the data set names no environment; pass one with --env, such as --env Hopper-v5"

@@ -58,11 +58,11 @@ class Shown(Progress):
 
     @property
     def seconds(self) -> float:
-        """Since it was made."""
+        """Seconds since this was made."""
         return self.clock() - self.started
 
     def note(self, text: str) -> None:
-        """Tell the user something."""
+        """Print a note for the user."""
         note(text)
 
     def close(self) -> None:
@@ -106,7 +106,7 @@ class Bars(Shown):
         self._bar.set_postfix_str(", ".join(figures), refresh=False)
 
     def note(self, text: str) -> None:
-        """Say something without breaking the bar."""
+        """Print a note above the bar."""
         with tqdm.external_write_mode():
             note(text)
 

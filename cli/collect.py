@@ -43,7 +43,9 @@ if TYPE_CHECKING:
     "--trust-pickle", is_flag=True, help="Load a Stable-Baselines3 zip. It can run any code hidden in it."
 )
 @click.option(
-    "--jobs", type=click.IntRange(1), help="Processes at most. They do not change the data.  [default: cores]"
+    "--jobs",
+    type=click.IntRange(1),
+    help="Processes to use, at most. The data does not depend on it.  [default: cores]",
 )
 @click.option("--overwrite", is_flag=True, help="Replace the output if it exists.")
 def command(
@@ -73,6 +75,7 @@ def command(
     from lfo.datasets import check_output, save
     from lfo.datasets.collect import collect
     from lfo.errors import LfoError
+    from lfo.locks import output_lock
     from lfo.processes import available_cores
 
     if random_frac is None and policy != "random":
@@ -85,23 +88,24 @@ def command(
             "--member: only with --policy RUN, the folder of a run, and --random-frac below 1."
         )
     check_output(output, overwrite=overwrite)
-    actor = _of_run(Path(policy), env, member or 0) if run else policy
-    try:
-        with bars() as progress:
-            progress.start(f"collect {env}", steps)
-            data, actions = collect(
-                env,
-                random_frac=random_frac,
-                steps=steps,
-                seed=seed,
-                policy=actor,
-                trust_pickle=trust_pickle,
-                jobs=jobs or available_cores(),
-                progress=progress.step,
-            )
-    except KeyboardInterrupt as error:
-        raise LfoError("interrupted; nothing was written") from error
-    save(data, output, actions=actions if keep_actions else None, overwrite=overwrite)
+    with output_lock(output, "collect"):
+        actor = _of_run(Path(policy), env, member or 0) if run else policy
+        try:
+            with bars() as progress:
+                progress.start(f"collect {env}", steps)
+                data, actions = collect(
+                    env,
+                    random_frac=random_frac,
+                    steps=steps,
+                    seed=seed,
+                    policy=actor,
+                    trust_pickle=trust_pickle,
+                    jobs=jobs or available_cores(),
+                    progress=progress.step,
+                )
+        except KeyboardInterrupt as error:
+            raise LfoError("interrupted; nothing was written") from error
+        save(data, output, actions=actions if keep_actions else None, overwrite=overwrite)
     returns = data.episode_returns()
     click.echo(
         f"{output}: {len(data)} transitions of {data.metadata.env_id} in {data.num_episodes} episodes, "
@@ -112,10 +116,8 @@ def command(
 
 def _of_run(path: Path, env: str, member: int) -> Policy:
     """The policy that a run has learned."""
-    from contextlib import closing
-
-    from lfo.envs.make import make_env
+    from lfo.envs.faults import opened
     from lfo.runs.policy import load_run_policy
 
-    with closing(make_env(env)) as made:
+    with opened(env) as made:
         return load_run_policy(path, made, member=member)

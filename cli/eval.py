@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     type=click.IntRange(0),
     default=0,
     show_default=True,
-    help="Seed of the starts. Each member has its own starts; the same seed of two runs has the same.",
+    help="Seed of the starts. Each member has its own; members with the same training seed share them.",
 )
 @click.option(
     "--max-steps", type=COUNT, help="Cut episodes here.  [default: the environment's limit, or 10000]"
@@ -87,7 +87,10 @@ def command(
     require_trained(out, agent)
     env = environment(out, env)
     if agent.inverse is None:
-        _first_round(out, agent, env)
+        with out.claim("eval"):
+            agent = load_agent(out, device)  # another process may have done a round meanwhile
+            if agent.inverse is None:
+                _first_round(out, agent, env)
     with bars() as progress:
         progress.start("evaluate", episodes * len(agent.seeds))
         result = evaluate(

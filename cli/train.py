@@ -57,7 +57,7 @@ def command(
     resume: bool,
     overwrite: bool,
 ) -> None:
-    """Learn offline from data without actions: for D3G, Q(s,s'), the next state to aim for and the forward model.
+    """Learn offline from data without actions. D3G learns Q(s,s'), the next state to aim for, and a forward model.
 
     DATASET is a file or a named data set, as for `d3g-lfo inspect`. Every seed learns from every data set, all of them
     at once. The run folder holds the settings, the checkpoint and metrics.csv.
@@ -105,9 +105,13 @@ def command(
         members = [Member(seed, index) for index in range(len(data)) for seed in seeds]
     else:
         members = [Member(**member) for member in record["members"]]
-    if not resume:
-        out.create(overwrite=overwrite)
-    with resumable(f"d3g-lfo train -o {output} --resume"), bars() as progress:
+    with (
+        out.claim("train"),
+        resumable(f"d3g-lfo train -o {output} --resume", (output / "run.json").is_file),
+        bars() as progress,
+    ):
+        if not resume:
+            out.create(overwrite=overwrite)
         agent, _ = train(
             data,
             algorithm=spec.cls,

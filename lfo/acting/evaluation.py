@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from lfo.envs.faults import close_all
 from lfo.envs.make import Env, make_env, make_envs, require_state_dim
 from lfo.envs.rollout import rollout, starts
 from lfo.envs.spaces import ActionSpace
@@ -18,9 +19,9 @@ Act = Callable[[np.ndarray], np.ndarray]
 """Observations [M, E, S] float32 of M members in E environments each → actions [M, E, A]."""
 
 MAX_ENVS = 512
-"""So many environments at once at most (or M, if that is more); more episodes are run in turns."""
+"""Environments at once, at most (or M, if that is more). Further episodes run in turns."""
 NO_LIMIT_STEPS = 10_000
-"""Steps after which an episode is cut where neither the environment nor the caller has a limit."""
+"""Steps after which an episode is cut if neither the environment nor the caller sets a limit."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,11 @@ class Evaluation:
     lengths: np.ndarray
     """[M, E] int64, in environment steps."""
     threshold: float | None = None
-    """The return from which the environment calls itself solved, where it says so."""
+    """The return from which the environment counts as solved; None if it has none."""
     stopped: Mapping[int, str] = field(default_factory=dict)
     """Members that have diverged, and why."""
     cut: int = 0
-    """Episodes cut after 10,000 steps, because neither the environment nor the caller has a limit."""
+    """Episodes cut after 10,000 steps, because neither the environment nor the caller sets a limit."""
 
     @property
     def counted(self) -> np.ndarray:
@@ -73,7 +74,7 @@ class Evaluation:
         return None if self.threshold is None else float((self.counted >= self.threshold).mean())
 
     def __str__(self) -> str:
-        """The line that says it all."""
+        """The result in one line."""
         members, episodes = self.counted.shape
         solved = "" if self.success_rate is None else f", {self.success_rate:.0%} ≥ {self.threshold:g}"
         lost = f", {len(self.stopped)} diverged and not counted" if self.stopped else ""
@@ -147,8 +148,7 @@ def evaluate_policy(
         )
     finally:
         if own:
-            for env in envs:
-                env.close()
+            close_all(envs)
 
 
 def _in_turns(

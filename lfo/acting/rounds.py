@@ -16,6 +16,7 @@ Differences
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -23,11 +24,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lfo.acting.evaluation import Evaluation, evaluate_policy
+from lfo.acting.evaluation import NO_LIMIT_STEPS, Evaluation, evaluate_policy
 from lfo.algorithms.inverse import Inverse, InverseConfig
 from lfo.algorithms.protocol import Agent
 from lfo.datasets import LfoError
-from lfo.envs.make import Env, make_env, make_envs, require_state_dim
+from lfo.envs.faults import EnvironmentFault, close_all, opened
+from lfo.envs.make import Env, make_envs, require_state_dim
 from lfo.envs.rollout import rollout
 from lfo.envs.spaces import ActionSpace
 from lfo.runs.folder import RunFolder
@@ -50,7 +52,7 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Round:
-    """What one round came to."""
+    """The result of one round."""
 
     number: int
     """1, 2, …"""
@@ -88,35 +90,36 @@ def learn_inverse(
         The rounds run by this call, in order.
 
     Raises:
-        LfoError: the environment does not fit the agent, or I diverged.
+        LfoError: the environment does not fit the agent or misbehaves, I diverged, or another process is writing
+            to the run.
         KeyboardInterrupt: after Ctrl-C; finished rounds are kept.
     """
     config = configure(config or InverseConfig(), settings, where="learn_inverse")
     if demonstrations is None and not agent.learns_offline:
         raise LfoError(f"{agent.name} imitates its data: pass the data set as demonstrations")
-    probe = make_env(env_id)
-    try:
-        require_state_dim(probe, agent.units.state_dim, of="the run")
-        space = ActionSpace.of(probe)
-    finally:
-        probe.close()
+    with nullcontext() if out is None else out.claim("interact"):
+        return _learn_inverse(
+            agent, env_id, config, demonstrations, out, resume, progress or Progress(), on_round
+        )
+
+
+def _learn_inverse(
+    agent: Agent,
+    env_id: str,
+    config: InverseConfig,
+    demonstrations: Table | None,
+    out: RunFolder | None,
+    resume: bool,
+    progress: Progress,
+    on_round: Callable[[Round], object],
+) -> list[Round]:
+    space = _space(agent, env_id, progress)
     state = {} if out is None else out.load_checkpoint(agent.units.device)
     if agent.inverse is None or not resume:
         attach_inverse(agent, config, space)
     stage = {"env": env_id, "space": space.to_record(), "config": asdict(config)}
-    done = 0
-    if out is not None and "inverse" in state:
-        if resume:
-            _check_same_stage(out, state["inverse"], config, env_id)
-            restore(agent, state)
-            done = int(state["inverse"]["rounds_done"])
-        else:  # a stage without rounds takes the old one's place, so that no resume goes back to that
-            out.save_agent(agent, inverse={**stage, "rounds_done": 0})
-            out.write_rows("evaluations.csv", [])
-            out.forget_interactions()
-    if out is not None:
-        out.write_info({**out.info(), "interact": stage})
-    rounds = _Rounds(agent, config, env_id, space, demonstrations, out, progress or Progress())
+    done = 0 if out is None else _begin(agent, out, state, stage, resume=resume)
+    rounds = _Rounds(agent, config, env_id, space, demonstrations, out, progress)
     finished: list[Round] = []
     try:
         rounds.take_up(done)
@@ -129,9 +132,41 @@ def learn_inverse(
                     rounds.save(out, round_, stage)
                 finished.append(round_)
                 on_round(round_)
+    except EnvironmentFault as error:
+        if out is None or not (kept := done + len(finished)):
+            raise
+        raise LfoError(f"{error}; continue after round {kept} with --resume") from error
     finally:
         rounds.close()
     return finished
+
+
+def _begin(
+    agent: Agent, out: RunFolder, state: dict[str, Any], stage: dict[str, Any], *, resume: bool
+) -> int:
+    """Write the stage into the record, and go back to the last round or forget those there are; the rounds done."""
+    done = int(state["inverse"]["rounds_done"]) if resume and "inverse" in state else 0
+    if done:
+        _check_same_stage(out, state["inverse"], stage)
+    out.write_info({**out.info(), "interact": stage})
+    if done:
+        restore(agent, out, state)
+    elif "inverse" in state:  # a stage without rounds takes the old one's place: no resume goes back to that
+        out.save_agent(agent, inverse={**stage, "rounds_done": 0})
+        out.write_rows("evaluations.csv", [])
+        out.forget_interactions()
+    return done
+
+
+def _space(agent: Agent, env_id: str, progress: Progress) -> ActionSpace:
+    """The actions of an environment, after a check that the agent fits it."""
+    with opened(env_id) as env:
+        require_state_dim(env, agent.units.state_dim, of="the run")
+        if not (env.spec and env.spec.max_episode_steps):
+            progress.note(
+                f"{env_id} has no time limit: evaluation episodes are cut after {NO_LIMIT_STEPS:,} steps"
+            )
+        return ActionSpace.of(env)
 
 
 def fit_inverse(
@@ -214,12 +249,9 @@ def require_fit(agent: Agent, env_id: str) -> None:
     Raises:
         LfoError: naming both.
     """
-    env = make_env(env_id)
-    try:
+    with opened(env_id) as env:
         require_state_dim(env, agent.units.state_dim, of="the run")
         found = ActionSpace.of(env)
-    finally:
-        env.close()
     if agent.inverse is not None and found.size != agent.inverse.space.size:
         raise LfoError(
             f"environment {env_id}: expected actions of length {agent.inverse.space.size}, as the run has "
@@ -235,7 +267,7 @@ def act(agent: Agent, observations: np.ndarray) -> np.ndarray:
 
 
 class _Rounds:
-    """The inverse stage in progress: what passes from one round to the next."""
+    """The inverse stage in progress: what one round leaves to the next."""
 
     def __init__(
         self,
@@ -281,7 +313,7 @@ class _Rounds:
         return Round(number, len(self.buffer), evaluation)
 
     def save(self, out: RunFolder, round_: Round, stage: dict[str, Any]) -> None:
-        """Keep a round on disk, the checkpoint last: it is what says that the round is done."""
+        """Write a round to disk, the checkpoint last: it marks the round as done."""
         datasets = [member["dataset"] for member in out.info()["members"]]
         evaluation = round_.evaluation
         self.rows += [
@@ -304,8 +336,7 @@ class _Rounds:
 
     def close(self) -> None:
         """Close the environments."""
-        for env in self.envs:
-            env.close()
+        close_all(self.envs)
 
     def _act(self, number: int, stop: Callable[[], bool]) -> bool:
         """``interactions`` steps of each member with its current policy and noise; False if interrupted."""
@@ -393,9 +424,9 @@ def _draws(seed: int, *stream: int) -> np.random.Generator:
     return np.random.default_rng([seed, *stream])
 
 
-def _check_same_stage(out: RunFolder, saved: dict[str, Any], config: InverseConfig, env_id: str) -> None:
-    """Rounds may be added; everything else must be as it was."""
-    wanted = {"env": env_id, **asdict(config)}
+def _check_same_stage(out: RunFolder, saved: dict[str, Any], stage: dict[str, Any]) -> None:
+    """Refuse settings that differ from those of the stage so far; only ``rounds`` and ``episodes`` may."""
+    wanted = {"env": stage["env"], **stage["config"]}
     found = {"env": saved["env"], **saved["config"]}
     for key, value in found.items():
         if key not in ("rounds", "episodes") and wanted[key] != value:
@@ -418,6 +449,6 @@ def _read_interactions(out: RunFolder, rounds: int, count: int) -> Arrays:
         "rewards": np.float32,
         "terminals": bool,
         "timeouts": bool,
-    }  # not kept by earlier versions; I needs none
+    }  # earlier versions did not store these; I does not need them
     arrays = {**{name: np.zeros(shape, kind) for name, kind in zeros.items()}, **arrays}
     return {name: array[:, :count] for name, array in arrays.items()}

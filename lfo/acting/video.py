@@ -16,7 +16,8 @@ import numpy as np
 
 from lfo.acting.evaluation import NO_LIMIT_STEPS
 from lfo.atomic import check_output
-from lfo.envs.make import Env, make_env
+from lfo.envs.faults import opened
+from lfo.envs.make import Env, make_env, name_of
 from lfo.envs.rollout import rollout, starts
 from lfo.envs.spaces import ActionSpace
 from lfo.errors import LfoError, data_error
@@ -68,7 +69,7 @@ def headless_backend() -> str:
 
 
 def check_video(path: str | Path, *, overwrite: bool) -> None:
-    """Check that a film can be written to ``path``; worth doing before long work.
+    """Check that a film can be written to ``path``. Call it before long work.
 
     Raises:
         LfoError: the path is not an mp4, exists or is not writable, or imageio-ffmpeg is missing.
@@ -150,10 +151,12 @@ def record_video(
 def _renderable(env_id: str) -> Env:
     """The environment with frames as its render mode; for MuJoCo's, with a backend that works."""
     if not os.environ.get("DISPLAY"):
-        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # else pygame complains of a screen that it does not need
+        os.environ.setdefault(
+            "SDL_VIDEODRIVER", "dummy"
+        )  # else pygame complains of a screen that it does not need
     if os.environ.get("MUJOCO_GL"):
         headless_backend()  # with one that does not work, MuJoCo does not even import
-    with closing(make_env(env_id)) as env:
+    with opened(env_id) as env:
         if "rgb_array" not in env.metadata.get("render_modes", ()):
             raise LfoError(f"video: environment {env_id} cannot render frames (no render mode 'rgb_array')")
         if _is_mujoco(env) and not os.environ.get("MUJOCO_GL"):
@@ -196,3 +199,7 @@ def _render(env: Env) -> np.ndarray:
         return np.asarray(env.render())
     except gymnasium.error.DependencyNotInstalled as error:
         raise LfoError(f"video: drawing this environment needs another package: {error}") from error
+    except Exception as error:  # an environment is anyone's code
+        raise LfoError(
+            f"video: environment {name_of(env)}: render: {type(error).__name__}: {error}; leave --video out"
+        ) from error

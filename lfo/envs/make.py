@@ -20,6 +20,7 @@ __all__ = [
     "full_id",
     "make_env",
     "make_envs",
+    "name_of",
     "observation_length",
     "require_state_dim",
 ]
@@ -76,6 +77,11 @@ def full_id(env_id: str, env: Env) -> str:
     return f"{module}{colon}{env.spec.id}" if env.spec else env_id
 
 
+def name_of(env: Env) -> str:
+    """What errors call an environment."""
+    return str(env.spec.id if env.spec else type(env.unwrapped).__name__)
+
+
 def observation_length(env: Env) -> int:
     """The length S of an observation."""
     assert isinstance(env.observation_space, Box)
@@ -99,7 +105,7 @@ def require_state_dim(
     found = observation_length(env)
     if found == expected:
         return
-    env_id = env.spec.id if env.spec else type(env.unwrapped).__name__
+    env_id = name_of(env)
     hint = f"use {use}"
     if {found, expected} == {10, 11} and env_id.startswith("Reacher"):
         hint = f"Reacher has 11 observations up to v4 and 10 in v5: {hint}"

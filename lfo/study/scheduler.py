@@ -4,8 +4,8 @@ A task is something to make: a data set, the experts' returns, or a cell. Each r
 (:mod:`lfo.study.worker`), ``jobs`` at a time: data first, then cells, the longest first. If a task fails, only the
 tasks that depend on it are skipped.
 
-The processes have a session of their own, so Ctrl-C reaches only the parent. It closes their standard input, upon
-which they finish the current step, write their checkpoints and end. They do the same if the parent is killed.
+The processes have a session of their own, so Ctrl-C reaches only the parent. It closes their standard input; they then
+finish the current step, write their checkpoints and end. They do the same if the parent is killed.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from pathlib import Path
 
 from lfo.atomic import check_folder, make_folder, read_csv
 from lfo.datasets import LfoError
+from lfo.locks import locked
 from lfo.processes import available_cores
 from lfo.runs.hardware import pick_device
 from lfo.study.cell import work_units
@@ -39,7 +40,7 @@ from lfo.study.spec import (
     same_study,
     save_study,
 )
-from lfo.study.status import Overview, locked, overview, read_status, write_status
+from lfo.study.status import Overview, overview, read_status, write_status
 from lfo.study.worker import STOPPED
 from lfo.training.interrupts import interruptible
 

@@ -1,7 +1,7 @@
 """Offline training of all members at once, with logs, checkpoints and exact resume.
 
-Random draws are functions of (member's seed, block of steps), so that a resumed run needs no generator state:
-it continues bit for bit from the step its checkpoint names.
+Random draws are functions of (member's seed, block of steps). So a resumed run needs no generator state and gives the
+same numbers as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -38,9 +39,9 @@ __all__ = ["BLOCK", "build", "fit", "run_steps", "train"]
 BLOCK = 256
 """Steps whose minibatches are drawn at once."""
 LOG_EVERY = 1000
-"""Steps a row of metrics averages over; divergence is looked for as often."""
+"""Steps that a row of metrics averages over. Divergence is checked at each row."""
 CHECKPOINT_SECONDS = 30.0
-"""Least time between two checkpoints; a killed run loses about this much."""
+"""Time between two checkpoints, at least. A killed run loses about this much."""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # as in glibc's <malloc.h>
 
 
@@ -58,13 +59,13 @@ def run_steps(
 ) -> Tensor:
     """Update until ``agent.updates`` is ``steps``, or until ``should_stop`` says so.
 
-    Divergence is looked for whenever a row of metrics is complete, and before this returns.
+    Divergence is checked whenever a row of metrics is complete, and before this returns.
 
     Args:
         agent: the members.
         table: their data.
         steps: gradient steps in all, those already done included.
-        divergence: the watch.
+        divergence: finds members that diverge.
         history: the metrics of an incomplete row, as returned by a call that was stopped.
         on_log: called with the step and each metric's mean over the row [M].
         on_stopped: called with the members newly stopped.
@@ -180,9 +181,26 @@ def train(
         The agent, trained (for an algorithm that does not learn offline: prepared), and its data.
 
     Raises:
-        LfoError: every member diverged, or the folder holds another run than the one to resume.
+        LfoError: every member diverged; the folder holds another run than the one to resume, or one of more
+            steps; another process is writing to it.
         KeyboardInterrupt: after Ctrl-C, the checkpoint written.
     """
+    with nullcontext() if out is None else out.claim("train"):
+        return _train(datasets, algorithm, config, members, steps, device, out, resume, command, progress)
+
+
+def _train(
+    datasets: Sequence[Transitions],
+    algorithm: type[Any],
+    config: Config,
+    members: Sequence[Member],
+    steps: int,
+    device: str,
+    out: RunFolder | None,
+    resume: bool,
+    command: str | None,
+    progress: Progress | None,
+) -> tuple[Agent, Table]:
     where = pick_device(device)
     agent, table = build(algorithm, config, datasets, members, where)
     if where.type == "cuda":
@@ -191,6 +209,11 @@ def train(
     history = None
     if out is not None and resume:
         check_same_run(out, info)
+        if steps < (most := int(out.info()["steps"])):
+            raise LfoError(
+                f"{out.path}: --resume: steps: expected at least the {most:,} that the run was started for, found "
+                f"{steps:,}; leave --steps out, or train into another folder"
+            )
         if out.checkpoint_path.is_file():
             history = _restore(agent, out)
         out.write_info({**out.info(), "steps": steps})
@@ -211,7 +234,7 @@ def _restore(agent: Agent, out: RunFolder) -> Tensor | None:
             f"{out.path}: --resume: expected a run in training, found one whose inverse dynamics are learned "
             f"already; continue with `d3g-lfo interact {out.path} --resume`, or train into another folder"
         )
-    restore(agent, state)
+    restore(agent, out, state)
     history: Tensor | None = state.get("history")
     return history
 
@@ -303,10 +326,10 @@ class _Pause:
         self.until = time.monotonic() + seconds
 
     def step(self) -> None:
-        """A step is done."""
+        """Count a step that is done."""
         self.progress.step()
         self.due = time.monotonic() >= self.until
 
     def __call__(self) -> bool:
-        """Asked before each step."""
+        """Whether to pause before the next step."""
         return self.due or self.stop()

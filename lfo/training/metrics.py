@@ -29,7 +29,7 @@ class MetricsLog:
         self.rows = [row for row in out.rows("metrics.csv") if int(row["step"]) <= resumed_at]
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # its dependencies' own, nothing a user can mend
+                warnings.simplefilter("ignore")  # from its dependencies; a user cannot fix them
                 from torch.utils.tensorboard import SummaryWriter
 
             self.board = SummaryWriter(out.path / "tensorboard", purge_step=resumed_at + 1)
@@ -37,7 +37,7 @@ class MetricsLog:
             pass
 
     def row(self, step: int, metrics: Mapping[str, Sequence[float]]) -> None:
-        """Take one row of each member; ``metrics`` are [M] each."""
+        """Add one row for each member; ``metrics`` are [M] each."""
         for member, seed in enumerate(self.seeds):
             values = {name: value[member] for name, value in metrics.items()}
             self.rows.append({"step": step, "member": member, "seed": seed, **values})
@@ -46,7 +46,7 @@ class MetricsLog:
                     self.board.add_scalar(f"{name}/member{member}", value, step)
 
     def write(self) -> None:
-        """Put what was taken so far on disk."""
+        """Write the rows so far to disk."""
         if self.out is not None:
             self.out.write_rows("metrics.csv", self.rows)
         if self.board is not None:

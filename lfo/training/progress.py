@@ -1,4 +1,4 @@
-"""What long work tells whoever waits for it."""
+"""How training and interaction report their progress."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["Progress"]
 
 
 class Progress:
-    """Receives what training and interaction report; this one ignores it. Override what you need."""
+    """Receives the reports and ignores them. Override the methods that you need."""
 
     def start(self, stage: str, total: int, done: int = 0, *, round: int = 0) -> None:
         """A stage begins.
@@ -16,12 +16,12 @@ class Progress:
         Args:
             stage: ``train``, ``act``, ``fit I``, ``learn`` or ``evaluate``.
             total: its steps (``evaluate``: episodes).
-            done: those of them that an earlier call has done.
+            done: how many of them an earlier call has done.
             round: the number of the round that the stage belongs to, from 1; 0 outside of rounds.
         """
 
     def step(self, count: int = 1) -> None:
-        """So many more steps of the stage are done."""
+        """``count`` more steps of the stage are done."""
 
     def show(self, values: Mapping[str, float]) -> None:
         """The latest metrics, each the mean over members."""

@@ -109,7 +109,7 @@ def test_overwrite_replaces_a_run(trained: Path, dataset: Path, tmp_path: Path) 
 
 
 def test_more_steps_by_resume_are_the_same_as_at_once(dataset: Path, tmp_path: Path) -> None:
-    """What is not given is as it was, the data set included."""
+    """Options that are left out keep their earlier values, as does the data set."""
     must("train", dataset, "-o", tmp_path / "parts", "--seeds", "3-4", *TINY)
     must("train", "-o", tmp_path / "parts", "--resume", "--steps", "60")
     must("train", dataset, "-o", tmp_path / "whole", "--seeds", "3-4", *TINY[:-1], "60")
@@ -222,7 +222,12 @@ def test_what_a_run_killed_at_once_leaves_is_no_obstacle(dataset: Path, tmp_path
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / ".run.json.123.tmp").write_text("{")
     must("train", dataset, "-o", tmp_path / "run", *TINY)
-    assert sorted(p.suffix for p in (tmp_path / "run").iterdir() if p.is_file()) == [".csv", ".json", ".pt"]
+    assert [p.name for p in (tmp_path / "run").glob(".*")] == [".run.lock"]
+    assert sorted(p.suffix for p in (tmp_path / "run").glob("[!.]*") if p.is_file()) == [
+        ".csv",
+        ".json",
+        ".pt",
+    ]
 
 
 def test_refuses_an_output_that_cannot_be_written(dataset: Path, tmp_path: Path) -> None:
