@@ -60,6 +60,8 @@ def from_logs(
     robots = [path.removeprefix("lerobot:") for path in given if path.startswith("lerobot:")]
     files = [file for robot in robots for file in lerobot.logs(robot)]
     files += log_paths([path for path in given if not path.startswith("lerobot:")])
+    if not files:
+        raise data_error("logs", "paths", expected="at least one file", found="none", remedy="name one")
     if robots and read.episode is None:
         read = read_recipe(read, {"episode": "episode_index"})
     parts = [_part(read_table(path, read), str(path), read) for path in files]
@@ -80,7 +82,16 @@ def from_dataframe(frame: Any, recipe: Recipe | str | Path | Mapping[str, Any]) 
     read = read_recipe(recipe)
     polars = require_polars()
     if not isinstance(frame, polars.DataFrame):
-        frame = polars.DataFrame({str(name): _series(frame[name]) for name in frame})
+        try:
+            frame = polars.DataFrame({str(name): _series(frame[name]) for name in frame})
+        except (polars.exceptions.PolarsError, TypeError, ValueError) as error:
+            raise data_error(
+                "data frame",
+                "columns",
+                expected="columns of one length, of numbers or texts",
+                found=" ".join(str(error).split())[:120],
+                remedy="correct them",
+            ) from error
     where = "data frame"
     return _joined([_part(tidied(frame, where, read), where, read)], where, read)
 
@@ -127,7 +138,7 @@ def _part(frame: pl.DataFrame, where: str, recipe: Recipe) -> _Part:
             where, "rows", expected="one without a missing value", found="none", remedy="leave this file out"
         )
     frame = _unwrapped(frame, where, recipe)
-    table = Evaluator(frame, where, "#episode", _constants(recipe))
+    table = Evaluator(frame, where, "§episode", _constants(recipe))
     time = _time(table, formulas.get("time"))
     ended, cut = (_condition(table, formulas.get(key)) for key in ("end", "cut"))
     starts, gaps = _segments(frame, time, ended | cut, recipe)
@@ -137,8 +148,8 @@ def _part(frame: pl.DataFrame, where: str, recipe: Recipe) -> _Part:
     else:
         _refuse_texts(frame, where, recipe)
         steps, segment = _resampled(frame, time, starts, ends, recipe.dt, where)
-    steps = steps.with_columns(require_polars().Series("#segment", segment))
-    worked_out = Evaluator(steps, where, "#segment", _constants(recipe))
+    steps = steps.with_columns(require_polars().Series("§segment", segment))
+    worked_out = Evaluator(steps, where, "§segment", _constants(recipe))
     names, states, known = _states(worked_out, recipe)
     rewards, rewarded = _rewards(worked_out, formulas.get("reward"))
     pairs = np.flatnonzero((segment[1:] == segment[:-1]) & known[1:] & known[:-1] & rewarded[:-1])
@@ -159,7 +170,7 @@ def _part(frame: pl.DataFrame, where: str, recipe: Recipe) -> _Part:
 
 def _unwrapped(frame: pl.DataFrame, where: str, recipe: Recipe) -> pl.DataFrame:
     """The table with a column for each ``unwrap(…)`` of the recipe: between ±π, nothing can be interpolated."""
-    table = Evaluator(frame, where, "#episode", _constants(recipe))
+    table = Evaluator(frame, where, "§episode", _constants(recipe))
     names = set(frame.columns)
     for formula in recipe.formulas.values():
         for call in formula.unwraps():
@@ -176,21 +187,21 @@ def _constants(recipe: Recipe) -> dict[str, float]:
 
 
 def _with_episodes(frame: pl.DataFrame, where: str, recipe: Recipe) -> pl.DataFrame:
-    """The table with ``#episode``, the index of each row's episode.
+    """The table with ``§episode``, the index of each row's episode.
 
     Raises:
         LfoError: the rows of an episode are not together, or there is but one.
     """
     polars = require_polars()
     if recipe.episode is None:
-        found = frame.with_columns(polars.lit(0).alias("#episode"))
+        found = frame.with_columns(polars.lit(0).alias("§episode"))
         if len(frame) == 1:
             raise data_error(where, "rows", expected="at least 2", found="1", remedy="leave this file out")
         return found
     name = recipe.episode
-    found = frame.with_columns(polars.col(name).rle_id().cast(polars.Int64).alias("#episode"))
-    runs = found.group_by("#episode", maintain_order=True).agg(
-        polars.col(name).first(), polars.col("#row").first(), polars.len().alias("#rows")
+    found = frame.with_columns(polars.col(name).rle_id().cast(polars.Int64).alias("§episode"))
+    runs = found.group_by("§episode", maintain_order=True).agg(
+        polars.col(name).first(), polars.col("§row").first(), polars.len().alias("§rows")
     )
     again = runs.filter(~polars.col(name).is_first_distinct())
     if len(again):
@@ -198,16 +209,16 @@ def _with_episodes(frame: pl.DataFrame, where: str, recipe: Recipe) -> pl.DataFr
             where,
             name,
             expected="the rows of an episode one after the other",
-            found=f"episode {_shown(again[name][0])} again in row {again['#row'][0]}",
+            found=f"episode {_shown(again[name][0])} again in row {again['§row'][0]}",
             remedy="sort the log by episode and time, or number its episodes anew",
         )
-    single = runs.filter(polars.col("#rows") == 1)
+    single = runs.filter(polars.col("§rows") == 1)
     if len(single):
         raise data_error(
             where,
             name,
             expected="at least 2 rows in every episode",
-            found=f"1 in episode {_shown(single[name][0])}, row {single['#row'][0]}",
+            found=f"1 in episode {_shown(single[name][0])}, row {single['§row'][0]}",
             remedy="remove that row",
         )
     return found
@@ -221,10 +232,10 @@ def _time(table: Evaluator, formula: Formula | None) -> Floats | None:
     """[rows] the time, which must rise inside an episode."""
     if formula is None:
         return None
-    table.add("#time", formula)
-    time = _numbers(table, "#time", formula)
+    table.add("§time", formula)
+    time = _numbers(table, "§time", formula)
     _refuse_not_finite(time, np.arange(len(time)), table, formula)
-    same = np.diff(table.frame["#episode"].to_numpy()) == 0
+    same = np.diff(table.frame["§episode"].to_numpy()) == 0
     wrong = np.flatnonzero(same & (np.diff(time) <= 0))
     if len(wrong):
         row = wrong[0] + 1
@@ -235,7 +246,7 @@ def _time(table: Evaluator, formula: Formula | None) -> Floats | None:
             formula.text,
             expected="times that rise from row to row",
             found=f"{time[row]:.9g} {'again' if again else f'after {time[row - 1]:.9g}'} in row "
-            f"{table.frame['#row'][int(row)]}{more}",
+            f"{table.frame['§row'][int(row)]}{more}",
             remedy="remove rows of equal time"
             if again
             else "sort the rows, or name the column of episodes with `episode`",
@@ -247,15 +258,15 @@ def _condition(table: Evaluator, formula: Formula | None) -> Bools:
     """[rows] whether a condition holds; not where a row before it is needed and there is none."""
     if formula is None:
         return np.zeros(len(table.frame), dtype=bool)
-    table.add(f"#{formula.field}", formula)
-    values = np.nan_to_num(_numbers(table, f"#{formula.field}", formula))
+    table.add(f"§{formula.field}", formula)
+    values = np.nan_to_num(_numbers(table, f"§{formula.field}", formula))
     other = np.flatnonzero((values != 0) & (values != 1))
     if len(other):
         raise data_error(
             table.where,
             formula.field,
             expected="a condition, or 0 and 1",
-            found=f"{values[other[0]]:g} in row {table.frame['#row'][int(other[0])]}",
+            found=f"{values[other[0]]:g} in row {table.frame['§row'][int(other[0])]}",
             remedy="write a comparison, such as `x > 0`",
         )
     return np.asarray(values != 0)
@@ -263,13 +274,13 @@ def _condition(table: Evaluator, formula: Formula | None) -> Bools:
 
 def _segments(frame: pl.DataFrame, time: Floats | None, ends: Bools, recipe: Recipe) -> tuple[Indices, int]:
     """The first row of each segment, a piece of an episode without a gap; and the number of gaps."""
-    episode = frame["#episode"].to_numpy()
+    episode = frame["§episode"].to_numpy()
     inside = episode[1:] == episode[:-1]
     gap = np.zeros(len(inside), dtype=bool)
     if time is not None and recipe.longest_gap is not None:
         gap |= np.diff(time) > recipe.longest_gap * (1 + _ROUNDING)
     if recipe.dt is None:
-        gap |= np.diff(frame["#row"].to_numpy()) > 1  # rows left out
+        gap |= np.diff(frame["§row"].to_numpy()) > 1  # rows left out
     first = np.append(True, ~inside | gap | ends[:-1])
     return np.flatnonzero(first), int(np.count_nonzero(inside & gap & ~ends[:-1]))
 
@@ -309,7 +320,7 @@ def _resampled(
         before[place] = start + left
         share[place] = np.clip((grid - times[left]) / np.where(width > 0, width, 1), 0, 1)
     after = np.minimum(before + 1, ends[segment])
-    columns = {"#row": frame["#row"].to_numpy()[before]}
+    columns = {"§row": frame["§row"].to_numpy()[before]}
     for name in numbers:
         values = frame[name].to_numpy()
         columns[name] = values[before] + share * (values[after] - values[before])
@@ -332,9 +343,9 @@ def _states(table: Evaluator, recipe: Recipe) -> tuple[list[str], NDArray[np.flo
                 for column in wide
             }
         else:
-            table.add("#state", formula)
-            found[name] = formula, _numbers(table, "#state", formula)
-            known = table.frame["#state"].is_not_null().to_numpy()
+            table.add("§state", formula)
+            found[name] = formula, _numbers(table, "§state", formula)
+            known = table.frame["§state"].is_not_null().to_numpy()
             _refuse_not_finite(found[name][1], np.flatnonzero(known), table, formula)
     values = np.column_stack([column for _, column in found.values()])
     known = np.asarray(~np.isnan(values).any(axis=1))
@@ -349,9 +360,9 @@ def _rewards(table: Evaluator, formula: Formula | None) -> tuple[Floats | None, 
     """[rows] the reward of the step from each row to the next, None without a formula; and where there is one."""
     if formula is None:
         return None, np.ones(len(table.frame), dtype=bool)
-    table.add("#reward", formula)
-    known = table.frame["#reward"].is_not_null().to_numpy()
-    rewards = _numbers(table, "#reward", formula)
+    table.add("§reward", formula)
+    known = table.frame["§reward"].is_not_null().to_numpy()
+    rewards = _numbers(table, "§reward", formula)
     _refuse_not_finite(rewards, np.flatnonzero(known), table, formula)
     return rewards, known
 
@@ -379,7 +390,7 @@ def _refuse_not_finite(values: NDArray[Any], rows: Indices, table: Evaluator, fo
             table.where,
             formula.field,
             expected=f"finite numbers from {formula.text!r}",
-            found=f"{values[bad[0]]:g} at row {table.frame['#row'][int(bad[0])]}",
+            found=f"{values[bad[0]]:g} at row {table.frame['§row'][int(bad[0])]}",
             remedy="correct the expression, or the values in that row",
         )
 

@@ -72,6 +72,9 @@ class Recipe:
         if self.dt is not None and self.gap is not None and self.gap < self.dt:
             remedy = "use a smaller dt, or a longer gap"
             raise self._error("dt", f"at most gap = {self.gap:g}", f"{self.dt:g}", remedy)
+        twice = sorted(text for text in self.state if list(self.state).count(text) > 1)
+        if twice:
+            raise self._error("state", "every expression once", f"{twice[0]!r} twice", "remove one of them")
         for name in self.units:
             if not {name, name.partition("[")[0]} & set(self.states):
                 raise self._error("units", "names of states", repr(name), suggest(name, self.states))

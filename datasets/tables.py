@@ -12,6 +12,7 @@ import gzip
 import importlib
 import io
 import json
+import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -110,7 +111,7 @@ def read_table(path: Path, recipe: Recipe) -> pl.DataFrame:
 
 
 def tidied(frame: pl.DataFrame, where: str, recipe: Recipe) -> pl.DataFrame:
-    """The columns that the recipe names, plain, and ``#row``, which counts rows from 1.
+    """The columns that the recipe names, plain, and ``§row``, which counts rows from 1.
 
     Args:
         frame: as it was read.
@@ -131,7 +132,7 @@ def tidied(frame: pl.DataFrame, where: str, recipe: Recipe) -> pl.DataFrame:
     frame = frame.rename(dict(zip(frame.columns, names, strict=True)))
     polars = require_polars()
     plain = [column for name in _wanted(names, recipe) for column in _plain(frame[name].rename(name), where)]
-    found: pl.DataFrame = polars.DataFrame([*plain, polars.Series("#row", range(1, len(frame) + 1))])
+    found: pl.DataFrame = polars.DataFrame([*plain, polars.Series("§row", range(1, len(frame) + 1))])
     _check_names(found.columns, [*found.columns, *names], where, recipe)
     for column in plain:
         if recipe.missing == "refuse" and column.null_count():
@@ -215,7 +216,7 @@ def _wanted(columns: Sequence[str], recipe: Recipe) -> list[str]:
 
 def _check_names(usable: Sequence[str], shown: Iterable[str], where: str, recipe: Recipe) -> None:
     known = {*usable, *(column.partition("[")[0] for column in usable)}
-    listed = list(dict.fromkeys(name for name in shown if name != "#row"))
+    listed = list(dict.fromkeys(name for name in shown if name != "§row"))
     named = {name: key for key, formula in recipe.formulas.items() for name in sorted(formula.names())}
     if recipe.episode is not None:
         named[recipe.episode] = "episode"
@@ -225,7 +226,7 @@ def _check_names(usable: Sequence[str], shown: Iterable[str], where: str, recipe
             continue
         mark = next((mark for mark in ";\t|," if len(listed) == 1 and mark in listed[0]), None)
         remedy = (
-            suggest(name, listed) if mark is None else f"add separator = {json.dumps(mark)} to the recipe"
+            _suggested(name, listed) if mark is None else f"add separator = {json.dumps(mark)} to the recipe"
         )
         if name.startswith("next_") and name.removeprefix("next_") in known:
             remedy = "only `reward` can use the next row"
@@ -236,6 +237,15 @@ def _check_names(usable: Sequence[str], shown: Iterable[str], where: str, recipe
             found=", ".join(listed[:12])[:200] + (", …" if len(listed) > 12 else ""),
             remedy=remedy,
         )
+
+
+def _suggested(name: str, columns: Sequence[str]) -> str:
+    """The closest column, as a recipe has to write it."""
+    remedy = suggest(name, columns)
+    for column in columns:
+        if remedy == f"did you mean {column}?" and not re.fullmatch(r"[^\W\d][\w.]*(\[\d+\])*", column):
+            return f"did you mean col({column!r})?"
+    return remedy
 
 
 def _plain(column: pl.Series, where: str) -> Iterator[pl.Series]:
@@ -310,8 +320,8 @@ def _split(column: pl.Series, where: str) -> list[pl.Series]:
     """A column of vectors as a column for each of their numbers."""
     polars = require_polars()
     if isinstance(column.dtype, polars.List):
-        lengths = column.list.len()
-        width = int(lengths.to_numpy().max())
+        lengths: Any = column.list.len().fill_null(0)
+        width = int(lengths.max() or 0)
         other = (lengths != width).arg_true()
         if len(other):
             raise data_error(
@@ -322,4 +332,5 @@ def _split(column: pl.Series, where: str) -> list[pl.Series]:
                 remedy="store vectors of one length",
             )
         return [column.list.get(i) for i in range(width)]
-    return [column.arr.get(i) for i in range(len(column[0]))]
+    kind: Any = column.dtype
+    return [column.arr.get(i) for i in range(kind.shape[0])]

@@ -299,6 +299,7 @@ BAD_LOGS: dict[str, tuple[str, bytes | str, dict[str, Any], tuple[str, ...]]] = 
     "not JSON objects": ("a.jsonl", '{"x":1}\n3\n', PLAIN, ("file", "row 2")),
     "vectors of two lengths": ("a.jsonl", '{"x":[1,2]}\n{"x":[1]}\n', PLAIN, ("x: ", "1 in row 2")),
     "another ending": ("a.xlsx", b"PK", PLAIN, ("name", "'a.xlsx'", ".parquet")),
+    "no vector": ("a.jsonl", '{"x":[1,2]}\n{"x":null}\n', PLAIN, ("x: ", "vectors of 2 numbers, found 0 in row 2")),
     "steps without number": ("a.csv", "time,x\n0,0\n1,2\n1e15,4\n", {**T, "dt": 1e-3, "gap": 1e16}, ("memory",)),
 }  # fmt: skip
 
@@ -332,6 +333,8 @@ BAD_RECIPES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "a power": ({**PLAIN, "reward": "x^2"}, ("reward", "x ** 2")),
     "an unknown function": ({**PLAIN, "reward": "coz(x)"}, ("reward", "did you mean cos?")),
     "too many arguments": ({**PLAIN, "reward": "cos(x, 2)"}, ("reward", "1 argument of cos")),
+    "a state twice": ({**PLAIN, "state": ["x", "v", "x"]}, ("state", "'x' twice")),
+    "an empty table": ({**PLAIN, "state": {}}, ("state", "a list of expressions")),
     "an invented source": ({**PLAIN, "source": "x"}, ("source", "remove it")),
     "next in the end": ({**PLAIN, "end": "next(x) > 0"}, ("end", "only `reward`")),
 }
@@ -353,6 +356,29 @@ def test_paths_that_are_not_there() -> None:
     for path, text in (("a.csv", "nothing there"), ("*.csv", "no match"), ("folder", "a folder")):
         with pytest.raises(LfoError, match=text):
             from_logs(path, PLAIN)
+
+
+def test_columns_that_are_named_like_nothing_else() -> None:
+    """NumPy writes ``# `` before a header; names such as ``#row`` mean nothing here."""
+    np.savetxt("a.csv", [[0, 1, 5], [1, 2, 6]], delimiter=",", header="time,#row,#time")
+    with pytest.raises(LfoError, match=r"did you mean col\('#time'\)"):
+        from_logs("a.csv", {**T, "state": ["time"]})
+    data = from_logs("a.csv", {**PLAIN, "state": ["col('#row')", "col('#time')"], "time": "col('# time')"})
+    assert data.states.tolist() == [[1, 5]]
+
+
+def test_data_frames_that_are_none() -> None:
+    with pytest.raises(LfoError, match="columns of one length"):
+        from_dataframe({"x": [1.0, 2], "y": [1.0, 2, 3]}, PLAIN)
+    with pytest.raises(LfoError, match="at least one file"):
+        from_logs([], PLAIN)
+
+
+def test_a_vector_may_be_missing() -> None:
+    frame = pl.DataFrame({"x": [None, [1.0, 2], [3.0, 4]]}, schema={"x": pl.Array(pl.Float64, 2)})
+    with pytest.raises(LfoError, match=r"x\[0\]: expected a value in every row, found none in row 1"):
+        from_dataframe(frame, PLAIN)
+    assert from_dataframe(frame, {**PLAIN, "missing": "drop"}).states.tolist() == [[1, 2]]
 
 
 def test_files_of_different_states() -> None:
