@@ -153,13 +153,16 @@ def _part(frame: pl.DataFrame, where: str, recipe: Recipe) -> _Part:
     names, states, known = _states(worked_out, recipe)
     rewards, rewarded = _rewards(worked_out, formulas.get("reward"))
     pairs = np.flatnonzero((segment[1:] == segment[:-1]) & known[1:] & known[:-1] & rewarded[:-1])
-    last = np.append(segment[1:] != segment[:-1], True)[pairs + 1]
+    whole = np.append(segment[1:] != segment[:-1], True)[
+        pairs + 1
+    ]  # the step that leads to a segment's last row
+    last = np.append(np.diff(segment[pairs]) != 0, [True] * (len(pairs) > 0))
     return _Part(
         where=where,
         states=states[pairs],
         next_states=states[pairs + 1],
         rewards=None if rewards is None else rewards[pairs],
-        terminated=last & ended[ends[segment[pairs]]],
+        terminated=whole & ended[ends[segment[pairs]]],
         last=last,
         names=names,
         dropped=rows - len(frame) + int(np.count_nonzero(starts == ends)),

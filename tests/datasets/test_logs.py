@@ -167,6 +167,14 @@ def test_a_condition_on_the_row_before_does_not_change_the_state() -> None:
     assert data.rewards.tolist() == [1, 1, 1]
 
 
+def test_a_reward_that_looks_two_rows_ahead_ends_each_episode_earlier() -> None:
+    frame = {"run": [1, 1, 1, 2, 2, 2], "x": [0.0, 1, 2, 5, 6, 7], "end": [0, 0, 1, 0, 0, 0]}
+    data = from_dataframe(frame, {**PLAIN, "episode": "run", "reward": "next(next_x)", "end": "end"})
+    assert data.states.ravel().tolist() == [0, 5]
+    assert data.rewards.tolist() == [2, 7]
+    assert data.truncated.tolist() == [True, True]  # the step into the end has no reward, and is left out
+
+
 def test_a_column_of_episodes() -> None:
     data = from_dataframe(
         {"run": ["a", "a", "b", "b", "b"], "x": [0.0, 1, 5, 6, 7]}, {**PLAIN, "episode": "run"}
