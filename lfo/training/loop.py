@@ -144,6 +144,10 @@ def build(
         )
     which = [member.dataset for member in members]
     units = Units.of(datasets, which, standardise=config.standardise)
+    if bool((units.moving.sum(dim=-1) == 0).any()):
+        raise LfoError(
+            "data set: expected steps s' − s that differ, found the same one in every row; there is nothing to learn from"
+        )
     table = Table(datasets, which, units)
     agent: Agent = algorithm(config, units.to(device), [member.seed for member in members])
     agent.prepare(table)

@@ -98,3 +98,15 @@ def test_a_replay_buffer_keeps_the_latest_of_each_member() -> None:
 def test_more_at_once_than_there_is_room_for_is_refused() -> None:
     with pytest.raises(ValueError, match="at most 3"):
         ReplayBuffer(Units(2, 2), 1, capacity=3).append(*some(0, 4))
+
+
+def test_steps_that_are_all_alike_are_refused() -> None:
+    from lfo import D3G, D3GConfig
+    from lfo.datasets import LfoError
+    from lfo.runs.record import Member
+    from lfo.training.loop import build
+
+    states, none = np.arange(20.0)[:, None], np.zeros(20, bool)
+    same = Transitions(states, states + 1, np.zeros(20), none, none)
+    with pytest.raises(LfoError, match="expected steps s' − s that differ"):
+        build(D3G, D3GConfig(hidden=4), [same], [Member(0)], "cpu")
