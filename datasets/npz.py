@@ -49,7 +49,10 @@ def read(source: str, with_actions: bool = False) -> Columns:
 
 def _array(path: Path, file: Any, name: str) -> Any:
     try:
-        return file[name]
+        array = file[name]
+        if not isinstance(array, np.ndarray):
+            raise ValueError("not an array")
+        return array
     except Exception as error:  # numpy raises anything on a damaged header
         pickled = "allow_pickle" in str(error)
         raise data_error(
