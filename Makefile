@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # The package is installed, not linked: the tests and the type checker see what a user gets.
 SOURCES := $(shell find lfo datasets cli -type f -not -name '*.pyc') pyproject.toml setup.py constraints.txt
 
-.PHONY: demo test coverage lint bench clean
+.PHONY: demo test coverage lint bench clean soak
 
 demo: $(VENV)/.installed
 	$(BIN)/d3g-lfo demo -o demo-report --overwrite
@@ -21,6 +21,10 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	cd / && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml -p lfo
+
+# Some 11,000 attacks, hours on one core; `make soak SHARE=0.05` makes a twentieth of them.
+soak: $(VENV)/.installed-dev
+	$(BIN)/python tests/attacks/soak.py --share $(or $(SHARE),1)
 
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/bench.py --write

@@ -12,6 +12,7 @@ import io
 import os
 import shlex
 import sys
+import warnings
 
 import click
 
@@ -84,7 +85,9 @@ def main() -> None:
         sys.stdout.reconfigure(errors="replace")  # a terminal that has no ± shows a question mark
     os.environ["MPLBACKEND"] = "agg"  # nothing is drawn on a screen, and matplotlib stops at a wrong name
     try:
-        cli.main(standalone_mode=False)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            cli.main(standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
@@ -98,6 +101,10 @@ def main() -> None:
         if debug:
             raise
         _fail(_in_one_line(error))
+
+
+def _show_warning(message: Warning | str, *place: object) -> None:
+    click.echo(f"note: {' '.join(str(message).split())}", err=True)
 
 
 def _in_one_line(error: Exception) -> str:

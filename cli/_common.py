@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COUNT",
+    "SEED",
     "Algorithm",
     "command_line",
     "demonstrations",
@@ -38,6 +39,7 @@ __all__ = [
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 COUNT = click.IntRange(1)
+SEED = click.IntRange(0, 10**18)
 
 
 # Options ---------------------------------------------------------------------------------------------------------
@@ -53,6 +55,8 @@ def parse_seeds(ctx: click.Context, param: click.Parameter, value: str | None) -
         last = last if dash else first
         if not (first.isascii() and first.isdigit() and last.isascii() and last.isdigit()):
             raise click.BadParameter(f"expected seeds such as 3, 0-9 or 0,2,5-7, found {value!r}")
+        if len(last) > 18 or len(first) > 18:
+            raise click.BadParameter(f"expected seeds of at most 18 digits, found {part.strip()!r}")
         if not 0 <= int(last) - int(first) < 10_000:
             raise click.BadParameter(
                 f"expected a rising range of at most 10,000 seeds, found {part.strip()!r}"

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from lfo.cli._common import SEED
+
 if TYPE_CHECKING:
     from lfo.datasets.policies import Policy
 
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 @click.option("--steps", type=click.IntRange(1), default=100_000, show_default=True, help="Rows to record.")
 @click.option(
     "--seed",
-    type=click.IntRange(0),
+    type=SEED,
     default=0,
     show_default=True,
     help="Random seed. The same seed gives the same data.",

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import click
 
+from lfo.cli._common import SEED
+
 
 @dataclass(frozen=True)
 class Demo:
@@ -62,7 +64,7 @@ DEMO = Demo()
 )
 @click.option(
     "--seed",
-    type=click.IntRange(0),
+    type=SEED,
     default=0,
     show_default=True,
     help="Seed of the data and of the first member.",

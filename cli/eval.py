@@ -11,6 +11,7 @@ import numpy as np
 
 from lfo.cli._common import (
     COUNT,
+    SEED,
     demonstrations,
     environment,
     note,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 @option("episodes", default=10, show_default=True, help="Episodes of each member.")
 @click.option(
     "--seed",
-    type=click.IntRange(0),
+    type=SEED,
     default=0,
     show_default=True,
     help="Seed of the starts. Each member has its own; members with the same training seed share them.",

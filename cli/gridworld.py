@@ -11,6 +11,7 @@ import click
 from tqdm import tqdm
 
 from lfo.atomic import check_folder, make_folder
+from lfo.cli._common import SEED
 from lfo.tabular.experiments import EPISODES, EXPERIMENTS, run_experiments
 
 
@@ -43,7 +44,7 @@ _OPTIONS = [
         show_default=True,
         help="Episodes of each trial.",
     ),
-    click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of all trials."),
+    click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of all trials."),
     click.option(
         "--jobs",
         type=click.IntRange(1),
@@ -101,7 +102,7 @@ def _prepare(output: Path, resume: bool, overwrite: bool) -> None:
 @click.option(
     "--steps", type=click.IntRange(1), default=100_000, show_default=True, help="Transitions to record."
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the walk.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of the walk.")
 @click.option(
     "--slip",
     type=click.FloatRange(0, 1),

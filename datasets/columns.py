@@ -7,7 +7,6 @@ out the episodes.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from lfo.datasets import suspicions
 from lfo.datasets.transitions import Metadata, Transitions, first_non_finite
 from lfo.errors import LfoError, data_error
+from lfo.processes import usable_memory
 
 __all__ = ["COLUMNS", "Columns", "read_columns", "refuse_if_larger_than_memory", "to_transitions"]
 
@@ -181,7 +181,7 @@ def _next_rows_as_successors(columns: Columns, ended: Bools) -> tuple[Columns, B
 
 def refuse_if_larger_than_memory(where: str, size: int) -> None:
     """Raise LfoError if ``size`` bytes do not fit into memory, as a damaged or hostile header may claim."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 1 << 40
+    memory = usable_memory()
     if size > memory:
         raise LfoError(
             f"{where}: size: expected at most the {memory / 2**30:.1f} GiB of memory here, "

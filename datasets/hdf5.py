@@ -97,7 +97,17 @@ def refuse_unreadable(path: Path) -> Iterator[None]:
     """Turn errors of HDF5 on damaged data into an :class:`LfoError` about the file at ``path``."""
     try:
         yield
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError) as error:
+    except PermissionError:
+        raise
+    except MemoryError as error:
+        raise data_error(
+            path,
+            "contents",
+            expected="data that fits into memory",
+            found=_in_one_line(error),
+            remedy="check that the file is what it should be, split it, or free some memory",
+        ) from error
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
         raise data_error(
             path,
             "contents",
@@ -146,12 +156,18 @@ def _metadata(file: Any, path: Path, source: str) -> Metadata:
             remedy="a newer d3g-lfo wrote the file: upgrade d3g-lfo",
         )
     env_id, policy, seed = attributes.get("env_id"), attributes.get("policy"), attributes.get("seed")
-    random_frac = attributes.get("random_frac")
+    random_frac, warnings = attributes.get("random_frac"), list[str]()
+    if random_frac is not None and not (isinstance(random_frac, int | float) and 0 <= random_frac <= 1):
+        warnings.append(
+            f"attribute random_frac: expected a number from 0 to 1, found {random_frac!r}; ignored"
+        )
+        random_frac = None
     return Metadata(
         source=source,
         path=path,
         env_id=env_id if isinstance(env_id, str) else None,
-        random_frac=None if isinstance(random_frac, str) or random_frac is None else float(random_frac),
+        random_frac=None if random_frac is None else float(random_frac),
+        warnings=tuple(warnings),
         policy=policy if isinstance(policy, str) else None,
         seed=seed if isinstance(seed, int) else None,
         attributes={key: value for key, value in attributes.items() if key not in _OWN_ATTRIBUTES},

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from lfo.datasets.columns import COLUMNS, Columns, read_columns, refuse_if_larger_than_memory
 from lfo.datasets.transitions import Metadata
-from lfo.errors import data_error
+from lfo.errors import LfoError, data_error
 
 __all__ = ["SIGNATURE", "read"]
 
@@ -28,17 +28,20 @@ def read(source: str, with_actions: bool = False) -> Columns:
     try:
         with zipfile.ZipFile(path) as archive:
             refuse_if_larger_than_memory(source, sum(entry.file_size for entry in archive.infolist()))
-        with np.load(path, allow_pickle=False) as file:
+        with warnings.catch_warnings(), np.load(path, allow_pickle=False) as file:
+            warnings.simplefilter("ignore")  # of a damaged header, which is read as Python
             wanted = COLUMNS if with_actions else COLUMNS - {"actions"}
             found: dict[str, Any] = {
                 name: _array(path, file, name) if name in wanted else None for name in file.files
             }
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+    except (LfoError, MemoryError, PermissionError):
+        raise
+    except Exception as error:  # numpy raises anything on a damaged file
         raise data_error(
             path,
             "file",
             expected="a complete .npz file",
-            found=" ".join(str(error).split())[:160],
+            found=_in_one_line(error),
             remedy="it was cut short or damaged: copy or save it again",
         ) from error
     return read_columns(found, Metadata(source=source, path=path), with_actions)
@@ -46,13 +49,20 @@ def read(source: str, with_actions: bool = False) -> Columns:
 
 def _array(path: Path, file: Any, name: str) -> Any:
     try:
-        return file[name]
-    except (ValueError, MemoryError, SyntaxError) as error:
+        array = file[name]
+        if not isinstance(array, np.ndarray):
+            raise ValueError("not an array")
+        return array
+    except Exception as error:  # numpy raises anything on a damaged header
         pickled = "allow_pickle" in str(error)
         raise data_error(
             path,
             name,
             expected="an array of numbers",
-            found="pickled objects, which could run code" if pickled else " ".join(str(error).split())[:160],
+            found="pickled objects, which could run code" if pickled else _in_one_line(error),
             remedy="save it as a float32 array" if pickled else "the file is damaged: copy or save it again",
         ) from error
+
+
+def _in_one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:160] or type(error).__name__

@@ -172,7 +172,7 @@ def _read_expert(env: Env) -> MLPPolicy:
 
 
 def _read_path(path: Path, *, trust_pickle: bool) -> MLPPolicy:
-    if path.is_dir() or not path.exists():
+    if not path.is_file():
         found = "a directory" if path.is_dir() else "nothing"
         raise LfoError(
             f"policy {path}: expected a file, found {found}; give expert, random, the path of a .safetensors "

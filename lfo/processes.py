@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from lfo.errors import LfoError
 
-__all__ = ["available_cores", "share_out"]
+__all__ = ["available_cores", "share_out", "usable_memory"]
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -24,6 +24,17 @@ Result = TypeVar("Result")
 def available_cores() -> int:
     """The CPU cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def usable_memory() -> int:
+    """The bytes of memory that this process may have at most: the machine's, or the limit that it was started with."""
+    if not hasattr(os, "sysconf"):
+        return 1 << 40
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    import resource  # where there is sysconf, there is this
+
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return memory if limit == resource.RLIM_INFINITY else min(memory, limit)
 
 
 def share_out(

@@ -58,6 +58,7 @@ def make_env(env_id: str, **kwargs: Any) -> Env:
             raise LfoError(
                 f"environment {env_id!r} fails to start: {type(error).__name__}: {error}"
             ) from error
+    _silence_mujoco()
     try:
         _check_spaces(env, env_id)
     except LfoError:
@@ -132,6 +133,17 @@ def _import_module_of(env_id: str) -> str:
                 "the folder that it is in"
             ) from error
     return name
+
+
+def _silence_mujoco() -> None:
+    """Keep MuJoCo from writing MUJOCO_LOG.TXT into the current folder; a state that is not finite is refused anyway."""
+    mujoco: Any = sys.modules.get("mujoco")
+    if hasattr(mujoco, "set_mju_user_warning"):
+        mujoco.set_mju_user_warning(_ignore)
+
+
+def _ignore(warning: Any) -> None:
+    """What MuJoCo warns of."""
 
 
 def _unknown(env_id: str) -> str:

@@ -289,14 +289,31 @@ def to_markdown(comparisons: Sequence[Comparison]) -> str:
     """A section and a table for each comparison, then the plot and what the columns mean."""
     lines = ["# Comparison", ""]
     for comparison in comparisons:
-        lines += [f"## {comparison.title}", "", "| " + " | ".join(_HEAD) + " |", "|---|--:|--:|--:|--:|"]
-        lines += ["| " + " | ".join(row) + " |" for row in _rows(comparison)]
+        lines += [
+            f"## {_plain(comparison.title)}",
+            "",
+            "| " + " | ".join(_HEAD) + " |",
+            "|---|--:|--:|--:|--:|",
+        ]
+        lines += ["| " + " | ".join(map(_plain, row)) + " |" for row in _rows(comparison)]
         lines.append("")
     runs = [run for comparison in comparisons for curve in comparison.curves for run in curve.runs]
     lines += ["![Return against interactions](report.png)", ""]
-    lines += [f"- {note}" for note in _notes(comparisons)]
-    lines += ["", "Runs: " + ", ".join(f"`{run}`" for run in dict.fromkeys(runs)), ""]
+    lines += [f"- {_plain(note)}" for note in _notes(comparisons)]
+    names = (" ".join(run.replace("`", "'").split()) for run in dict.fromkeys(runs))
+    lines += ["", "Runs: " + ", ".join(f"`{name}`" for name in names), ""]
     return "\n".join(lines)
+
+
+def _plain(text: str) -> str:
+    """Text of unknown origin as Markdown shows it: no table, tag or link of its own."""
+    text = " ".join(text.replace("&", "&amp;").replace("<", "&lt;").split())
+    return "".join(f"\\{c}" if c in "|[]`" else c for c in text)
+
+
+def _cell(text: str) -> str:
+    """Text of unknown origin as a cell that a spreadsheet does not compute."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def to_json(comparisons: Sequence[Comparison]) -> dict[str, Any]:
@@ -353,10 +370,10 @@ def to_csv(comparisons: Sequence[Comparison]) -> str:
     writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for one in comparisons:
-        kind = {"env": one.env, "data": one.data, "random_frac": one.random_frac}
+        kind = {"env": _cell(one.env), "data": _cell(one.data), "random_frac": one.random_frac}
         for curve in one.curves:
-            row = {"policy": curve.label, "seeds": len(curve), "stopped": len(curve.stopped)}
-            writer.writerow({**kind, **_curve_json(curve), **row, "runs": " ".join(curve.runs)})
+            row = {"policy": _cell(curve.label), "seeds": len(curve), "stopped": len(curve.stopped)}
+            writer.writerow({**kind, **_curve_json(curve), **row, "runs": _cell(" ".join(curve.runs))})
         writer.writerow({**kind, "policy": PI_O, "final_mean": one.pi_o.mean, "final_std": one.pi_o.std})
     return text.getvalue()
 
@@ -394,7 +411,7 @@ def _panel(ax: Axes, comparison: Comparison) -> None:
     ax.axhline(comparison.pi_o.mean, color="#333333", linestyle=(0, (5, 3)), linewidth=1.3, label=name)
     ax.set_xlim(left=0)
     ax.margins(y=0.06)
-    ax.set_title(comparison.title, fontsize=TITLE)
+    ax.set_title(comparison.title.replace("$", r"\$"), fontsize=TITLE)  # else it is set as a formula
     ax.set_xlabel("interactions (environment steps of each seed)")
     ax.set_ylabel("mean return")
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")

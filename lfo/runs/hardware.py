@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import platform
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from lfo.datasets import LfoError
-from lfo.processes import available_cores
+from lfo.processes import available_cores, usable_memory
 
-__all__ = ["machine", "pick_device"]
+__all__ = ["machine", "pick_device", "require_memory"]
 
 
 def pick_device(name: str) -> torch.device:
@@ -43,3 +44,28 @@ def _processor() -> str:
         return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
+
+
+def require_memory(config: Any, members: int, state_dim: int, *, where: str) -> None:
+    """Check, before anything is allocated, that networks and batches of this size can fit.
+
+    The need is a lower bound: a hidden layer with Adam's two moments, its activations, and a batch, for each member.
+
+    Args:
+        config: settings with ``hidden`` and ``batch_size``.
+        members: M.
+        state_dim: S.
+        where: what the settings come from, for the error.
+
+    Raises:
+        LfoError: the memory here is less than the need.
+    """
+    hidden, batch = int(config.hidden), int(config.batch_size)
+    need = 4 * members * (3 * hidden * (hidden + state_dim) + batch * (2 * state_dim + hidden))
+    memory = usable_memory()
+    if need > memory:
+        raise LfoError(
+            f"{where}: hidden, batch_size: expected sizes for the {memory / 2**30:.1f} GiB of memory here, found that "
+            f"{hidden:,} units and {batch:,} rows for {members} members need {need / 2**30:,.0f} GiB; make them "
+            "smaller, or use fewer seeds"
+        )

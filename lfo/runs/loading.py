@@ -13,7 +13,7 @@ from lfo.datasets import READERS, LfoError, Transitions, load
 from lfo.envs.spaces import ActionSpace
 from lfo.nn.scaling import Units
 from lfo.runs.folder import RunFolder
-from lfo.runs.hardware import pick_device
+from lfo.runs.hardware import pick_device, require_memory
 from lfo.runs.upgrade import upgrade_config
 from lfo.settings import configure
 
@@ -36,6 +36,7 @@ def load_agent(out: RunFolder, device: str = "auto") -> Agent:
     config = configure(spec.config(), upgrade_config(info["config"]), where=str(record))
     state = out.load_checkpoint(where)
     seeds = [int(member["seed"]) for member in info["members"]]
+    require_memory(config, len(seeds), int(info["state_dim"]), where=str(record))
     agent: Agent = spec.cls(config, Units(len(seeds), int(info["state_dim"])).to(where), seeds)
     with _fitting(out):
         stage = state.get("inverse")
@@ -71,7 +72,12 @@ def _fitting(out: RunFolder) -> Iterator[None]:
 
 
 def attach_inverse(agent: Agent, config: InverseConfig, space: ActionSpace) -> None:
-    """Give an agent an untrained inverse dynamics."""
+    """Give an agent an untrained inverse dynamics.
+
+    Raises:
+        LfoError: the settings need more memory than there is.
+    """
+    require_memory(config, len(agent.seeds), agent.units.state_dim, where="inverse")
     agent.attach(Inverse(config, agent.units, space, agent.seeds, standardised=agent.config.standardise))
 
 

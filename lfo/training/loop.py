@@ -22,7 +22,7 @@ from lfo.algorithms.protocol import Agent, Config
 from lfo.datasets import LfoError, Transitions
 from lfo.nn.scaling import Units
 from lfo.runs.folder import RunFolder
-from lfo.runs.hardware import pick_device
+from lfo.runs.hardware import pick_device, require_memory
 from lfo.runs.loading import restore
 from lfo.runs.record import Member, check_same_run, describe
 from lfo.settings import configure
@@ -131,7 +131,8 @@ def build(
     """An untrained agent and its data, both on the device.
 
     Raises:
-        LfoError: the data sets' states differ in length, or in every dimension nothing ever changes.
+        LfoError: the data sets' states differ in length, the settings need more memory than there is, or
+            in every dimension nothing ever changes.
     """
     sizes = sorted({data.state_dim for data in datasets})
     if len(sizes) > 1:
@@ -142,6 +143,7 @@ def build(
         raise LfoError(
             "data set: expected states that change, found s' = s in every row; there is nothing to learn from"
         )
+    require_memory(config, len(members), sizes[0], where="settings")
     which = [member.dataset for member in members]
     units = Units.of(datasets, which, standardise=config.standardise)
     if bool((units.moving.sum(dim=-1) == 0).any()):

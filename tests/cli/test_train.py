@@ -293,6 +293,7 @@ def test_refuses_settings_given_one_by_one(dataset: Path, tmp_path: Path) -> Non
         ["DATA", "-o", "RUN", "--seeds", "-1"],
         ["DATA", "-o", "RUN", "--seeds", "0,0-2"],
         ["DATA", "-o", "RUN", "--seeds", ""],
+        ["DATA", "-o", "RUN", "--seeds", "1" * 23],
         ["DATA", "-o", "RUN", "--seeds", "0-99999999999"],
         ["DATA", "-o", "RUN", "--steps", "0"],
         ["DATA", "-o", "RUN", "--hidden", "0"],
@@ -310,3 +311,13 @@ def test_wrong_usage_exits_2(dataset: Path, tmp_path: Path, words: list[str]) ->
     assert done.out == ""
     assert done.err.startswith("Usage: d3g-lfo train ")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("size", [("--hidden", "1000000"), ("--set", "batch_size=10000000000")])
+def test_says_the_size_that_would_be_needed(
+    trained: Path, dataset: Path, tmp_path: Path, size: tuple[str, str]
+) -> None:
+    line = error("train", dataset, "-o", tmp_path / "run", *size)
+    assert "GiB of memory here, found that" in line
+    assert "GiB; make them smaller, or use fewer seeds" in line
+    assert "inverse: hidden, batch_size: expected" in error("interact", copy(trained, tmp_path / "a"), *size)

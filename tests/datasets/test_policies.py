@@ -7,6 +7,7 @@ import sys
 import warnings
 import zipfile
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import gymnasium as gym
@@ -224,3 +225,8 @@ def test_sb3_warnings_do_not_escape(tmp_path: Path, pendulum: gym.Env) -> None:
         model = sb3.TD3("MlpPolicy", pendulum, policy_kwargs={"net_arch": [4]}, device="cpu")
     model.save(tmp_path / "m.zip")
     load_policy(tmp_path / "m.zip", pendulum, trust_pickle=True)
+
+
+def test_a_device_is_no_policy() -> None:
+    with closing(make_env("Reacher-v5")) as env, pytest.raises(LfoError, match="/dev/zero"):
+        load_policy("/dev/zero", env)

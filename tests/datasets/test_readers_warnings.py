@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from flat import recording, write_h5
@@ -137,3 +139,12 @@ def test_states_that_mostly_stand_still(warned):
     moving = np.arange(sum(LENGTHS)) % 5 == 0
     columns["next_observations"] = columns["observations"] + moving[:, None].astype(np.float32)
     assert not any("jump" in line for line in warned(columns))
+
+
+@pytest.mark.parametrize("value", [-3.0, 7, "half"])
+def test_a_fraction_that_is_none_is_warned_of_and_ignored(tmp_path: Path, value: object) -> None:
+    data = load(write_h5(tmp_path / "d.h5", recording(), random_frac=value))
+    assert data.metadata.random_frac is None
+    assert any(
+        f"random_frac: expected a number from 0 to 1, found {value!r}" in line for line in data.warnings
+    )

@@ -281,3 +281,15 @@ def test_compare_needs_a_place_that_can_be_written(interacted: Path, tmp_path: P
     assert done.code == 1
     assert len(done.err.splitlines()) == 1
     assert "cannot write to this folder" in done.err
+
+
+def test_what_came_from_outside_is_shown_and_not_obeyed(tmp_path: Path) -> None:
+    data = {**DATA, "env": "=1+1|<b>$\\bad$", "policy": "a|b <i>"}
+    one = report.compare([made(tmp_path / "a|`b", {0: [[1]]}, data=[data], env=data["env"])])
+    report.plot(one, tmp_path / "p.png")
+    text = report.to_markdown(one)
+    assert "<b>" not in text
+    assert "<i>" not in text
+    assert {line.replace("\\|", "").count("|") for line in text.splitlines() if line.startswith("|")} == {6}
+    (row, _) = csv.DictReader(io.StringIO(report.to_csv(one)))
+    assert row["env"] == "'" + str(data["env"])

@@ -1,0 +1,371 @@
+"""Attacks on the command line: damaged files, edited run folders, environments that misbehave, signals.
+
+Each try is a function of (attack, seed) and ends in one of these:
+
+- ``fine``: exit code 0, and where a result can be compared, the right one;
+- ``line``: exit code 1, and one line on stderr that says what is wrong;
+- anything else is told in full.
+
+Run as a program, ``python attacks.py ATTACK FIRST LAST`` prints a line of JSON a try; :func:`run` starts that and
+goes on behind a try that hangs or crashes.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import queue
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from subprocess import PIPE
+from typing import Any
+
+import numpy as np
+
+HERE = Path(__file__).parent
+HANGS = 120.0
+"""Seconds without a result after which a try hangs."""
+SMALL_ROUNDS = (
+    "--rounds",
+    "2",
+    "--interactions",
+    "20",
+    "--grad-steps",
+    "5",
+    "--episodes",
+    "2",
+    "--hidden",
+    "4",
+)
+ODD_VALUES: list[Any] = [
+    None, True, -1, 0, 1, 7, 10**9, 10**23, -0.5, 1e308, float("nan"), float("inf"), "", "x", "4", "a:b", "\0", "é|<b>$",
+    [], [None], {}, {"a": 1}, [[1, 2]], "9" * 5000,
+]  # fmt: skip
+
+
+class Place:
+    """The files that the attacks start from, made once for a process."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        sys.path.insert(0, str(HERE.parent))
+        os.environ["OMP_NUM_THREADS"] = "1"
+        os.chdir(folder)
+
+    def command(self, *words: object) -> tuple[int, str, str]:
+        """Exit code, stdout and stderr of ``d3g-lfo``, run in this process."""
+        import warnings
+
+        from shell import d3g
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            warnings.filterwarnings("default", message=r"environment .*: close: .*; ignored$")
+            done = d3g(*words)
+        return done.code, done.out, done.err
+
+    def must(self, *words: object) -> str:
+        code, out, err = self.command(*words)
+        assert code == 0, err
+        return out
+
+    def recording(self) -> Path:
+        path = self.folder / "d.h5"
+        if not path.exists():
+            import odd  # noqa: F401  # registers the environments
+
+            self.must("collect", "Odd-v0", "--random-frac", "1", "--steps", "120", "-o", path)
+        return path
+
+    def run(self) -> Path:
+        path = self.folder / "run"
+        if not path.exists():
+            data = self.recording()
+            small = ("--hidden", "4", "--set", "batch_size=8")
+            self.must("train", data, "-o", path, "--steps", "10", "--seeds", "0-1", *small)
+            self.must("interact", path, *SMALL_ROUNDS)
+        return path
+
+    def copy(self) -> Path:
+        path = self.folder / "copy"
+        shutil.rmtree(path, ignore_errors=True)
+        shutil.copytree(self.run(), path)
+        return path
+
+    def judge(self, *words: object, right: str | None = None) -> str:
+        """What came of a command."""
+        try:
+            code, out, err = self.command(*words)
+        except BaseException as error:
+            return f"{words[0]}: {type(error).__name__}: {error}"
+        lines = [line for line in err.splitlines() if not line.startswith(("note: ", "round "))]
+        if code == 0 and not lines:
+            return "fine" if right in (None, out) else f"{words[0]}: another result: {out[-200:]}"
+        if code == 1 and len(lines) == 1 and lines[0].startswith("Error: ") and "unexpected" not in lines[0]:
+            return "line"
+        return f"{words[0]}: exit {code}: {err[-400:]}"
+
+
+def mutate(data: bytes, rng: random.Random) -> bytes:
+    """Bytes with one to eight of them changed; or cut, or with a piece copied elsewhere."""
+    changed, kind = bytearray(data), rng.random()
+    if kind < 0.1:
+        return bytes(changed[: rng.randrange(len(changed))])
+    if kind < 0.2:
+        start, size, to = rng.randrange(len(changed)), rng.randrange(1, 200), rng.randrange(len(changed))
+        piece = changed[start : start + size]
+        changed[to : to + len(piece)] = piece
+        return bytes(changed)
+    for _ in range(rng.randrange(1, 9)):
+        changed[rng.randrange(len(changed))] = rng.choice((0, 255, rng.randrange(256)))
+    return bytes(changed)
+
+
+def hdf5(place: Place, rng: random.Random) -> str:
+    """A data set with changed bytes, most of them in its structure."""
+    data = place.recording().read_bytes()
+    path = place.folder / "mutated.h5"
+    path.write_bytes(mutate(data, rng) if rng.random() < 0.5 else mutate(data[:2500], rng) + data[2500:])
+    return place.judge("inspect", path)
+
+
+def npz(place: Place, rng: random.Random) -> str:
+    """An npz whose arrays' headers are changed, with the right checksums; or any of its bytes."""
+    import h5py
+
+    with h5py.File(place.recording()) as file:
+        columns = {name: file[name][()] for name in file}
+    path = place.folder / "mutated.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in columns.items():
+            held = io.BytesIO()
+            np.save(held, array)
+            content = held.getvalue()
+            if rng.random() < 0.4:
+                content = mutate(content[:128], rng) + content[128:]
+            archive.writestr(f"{name}.npy", content)
+    if rng.random() < 0.2:
+        path.write_bytes(mutate(path.read_bytes(), rng))
+    return place.judge("inspect", path)
+
+
+def record(place: Place, rng: random.Random) -> str:
+    """A value of run.json or of a CSV file is replaced or removed."""
+    run = place.copy()
+    if rng.random() < 0.6:
+        path = run / "run.json"
+        info = json.loads(path.read_text())
+        at: Any = info
+        while True:
+            key = rng.choice(list(at) if isinstance(at, dict) else range(len(at)))
+            if not (isinstance(at[key], dict | list) and at[key]) or rng.random() < 0.25:
+                break
+            at = at[key]
+        if rng.random() < 0.3:
+            del at[key]
+        else:
+            at[key] = rng.choice(ODD_VALUES)
+        path.write_text(json.dumps(info))
+    else:
+        path = run / rng.choice(("evaluations.csv", "metrics.csv"))
+        rows = list(csv.reader(path.read_text().splitlines()))
+        row = rng.choice(rows)
+        if rng.random() < 0.2:
+            row.pop()
+        else:
+            row[rng.randrange(len(row))] = str(rng.choice([*ODD_VALUES, 999999999, "1.5"]))
+        text = io.StringIO()
+        csv.writer(text).writerows(rows)
+        path.write_bytes(
+            text.getvalue().encode() if rng.random() < 0.9 else mutate(text.getvalue().encode(), rng)
+        )
+    return place.judge(*_read(run, rng))
+
+
+def _read(run: Path, rng: random.Random) -> tuple[object, ...]:
+    commands: list[tuple[object, ...]] = [
+        ("compare", run),
+        ("compare", run, "-o", run.parent / "report", "--overwrite"),
+        ("eval", run, "--episodes", "1", "--json"),
+        ("interact", run, "--resume", "--rounds", "3"),
+        ("train", "-o", run, "--resume"),
+    ]
+    return rng.choice(commands)
+
+
+def rounds(place: Place, rng: random.Random) -> str:
+    """The interactions of a round with changed bytes."""
+    run = place.copy()
+    path = run / "interactions" / rng.choice(("round-0001.h5", "round-0002.h5"))
+    path.write_bytes(mutate(path.read_bytes(), rng))
+    return place.judge("interact", run, "--resume", "--rounds", "3")
+
+
+def checkpoint(place: Place, rng: random.Random) -> str:
+    """A checkpoint with changed bytes: refused, or the same result."""
+    words = ("--episodes", "1", "--json")
+    right = place.must("eval", place.run(), *words)
+    run = place.copy()
+    path = run / "checkpoint.pt"
+    path.write_bytes(mutate(path.read_bytes(), rng))
+    return place.judge("eval", run, *words, right=right)
+
+
+def environment(place: Place, rng: random.Random) -> str:
+    """An environment that misbehaves in one of its calls."""
+    import gymnasium
+    import odd  # noqa: F401
+
+    names = [name for name in gymnasium.registry if name.startswith("Odd-") and "hangs" not in name]
+    env = rng.choice(sorted(names))
+    if rng.random() < 0.5:
+        path = place.folder / "odd.h5"
+        return place.judge(
+            "collect", env, "--policy", "random", "--steps", "60", "--jobs", "1", "-o", path, "--overwrite"
+        )
+    run = place.copy()
+    return place.judge("interact", run, "--env", env, "--overwrite", *SMALL_ROUNDS)
+
+
+def killed(place: Place, rng: random.Random) -> str:
+    """Training or interaction ended by a signal at a random moment, then resumed: bit for bit the undisturbed run."""
+    from shell import assert_same_weights, start
+
+    small = ("--hidden", "4", "--set", "batch_size=8", "--seeds", "0-1", "--device", "cpu")
+    words = ("train", place.recording(), "-o", "RUN", "--steps", "900", *small)
+    rounds = (
+        "--rounds",
+        "6",
+        "--interactions",
+        "30",
+        "--grad-steps",
+        "60",
+        "--episodes",
+        "2",
+        "--hidden",
+        "4",
+    )
+    whole, broken = place.folder / "whole", place.folder / "broken"
+    if not whole.exists():
+        place.must(*(whole if word == "RUN" else word for word in words))
+        place.must("interact", whole, *rounds)
+    shutil.rmtree(broken, ignore_errors=True)
+    often = f"sys.path.insert(0, {str(HERE.parent)!r}); import odd, lfo.training.loop as t; t.CHECKPOINT_SECONDS = 0.02"
+    number = rng.choice((signal.SIGKILL, signal.SIGINT))
+    begun = False
+    for stage in ([broken if word == "RUN" else word for word in words], ["interact", broken, *rounds]):
+        with start(*stage, patch=often) as process:
+            until = time.monotonic() + 60
+            while stage[0] == "interact" and "interact" not in (broken / "run.json").read_text():
+                if process.poll() is not None or time.monotonic() > until:
+                    break
+                time.sleep(0.01)
+            if stage[0] == "train":
+                time.sleep(rng.uniform(0, 4.5))
+            else:
+                time.sleep(rng.uniform(0, 1.5))
+            process.send_signal(number)
+            _, err = process.communicate(timeout=60)
+        if number == signal.SIGINT and "Traceback" in err:
+            return f"{stage[0]}: {err[-400:]}"
+        begun = (broken / "run.json").is_file()
+        if stage[0] == "train":
+            again = ["train", "-o", broken, "--resume", "--device", "cpu"] if begun else stage
+        else:
+            asked = "interact" in json.loads((broken / "run.json").read_text())
+            again = ["interact", broken, "--resume"] if asked else stage
+        code, _, err = place.command(*again)
+        if code:
+            return f"{again[:2]}: {err[-400:]}"
+    try:
+        assert_same_weights(broken, whole)
+    except AssertionError as error:
+        return f"another result: {error}"
+    same = (broken / "evaluations.csv").read_bytes() == (whole / "evaluations.csv").read_bytes()
+    left = [path.name for path in broken.rglob(".*.tmp")]
+    return "fine" if same and not left else f"evaluations differ, or left behind: {left}"
+
+
+ATTACKS: dict[str, tuple[Callable[[Place, random.Random], str], int, int]] = {
+    "data sets, HDF5": (hdf5, 150, 5_600),
+    "data sets, npz": (npz, 150, 4_000),
+    "run.json and CSV": (record, 80, 1_000),
+    "interactions": (rounds, 30, 300),
+    "checkpoints": (checkpoint, 40, 400),
+    "environments": (environment, 60, 300),
+    "killed and resumed": (killed, 0, 60),
+}
+"""What is attacked: the function, its tries in ``make test``, and those in ``make soak``."""
+
+
+def run(name: str, tries: int, first: int = 0) -> Counter[str]:
+    """So many tries of an attack; counts what came of them."""
+    found: Counter[str] = Counter()
+    done = first
+    while done < first + tries:
+        for seed, verdict in _tries(name, done, first + tries):
+            done = seed + 1
+            found[verdict if verdict in ("fine", "line") else f"try {seed}: {verdict}"] += 1
+    return found
+
+
+def _tries(name: str, first: int, last: int) -> Iterator[tuple[int, str]]:
+    """The tries of one process; the one at which it hangs or ends early is the last."""
+    words = [sys.executable, "-X", "faulthandler", str(Path(__file__)), name, str(first), str(last)]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        subprocess.Popen([*words, folder], stdout=PIPE, stderr=PIPE, text=True, cwd=folder) as process,
+    ):
+        assert process.stdout is not None
+        lines: queue.Queue[str] = queue.Queue()
+
+        def read() -> None:
+            for line in process.stdout or ():
+                lines.put(line)
+            lines.put("")
+
+        threading.Thread(target=read, daemon=True).start()
+        errors: list[str] = []
+        threading.Thread(target=lambda: errors.extend(process.stderr or ()), daemon=True).start()
+        seed = first
+        while seed < last:
+            try:
+                line = lines.get(timeout=HANGS)
+            except queue.Empty:
+                process.kill()
+                yield seed, "hangs"
+                return
+            if not line:
+                process.wait()
+                yield seed, f"crashed: exit {process.returncode}: {' '.join(errors)[-400:]}"
+                return
+            yield seed, json.loads(line)
+            seed += 1
+
+
+def main() -> None:
+    """The tries FIRST to LAST − 1 of an attack in this process."""
+    name, first, last, folder = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
+    attack = ATTACKS[name][0]
+    place = Place(folder)
+    told = os.fdopen(os.dup(1), "w")
+    for seed in range(first, last):
+        verdict = attack(place, random.Random(f"{name} {seed}"))
+        told.write(json.dumps(verdict) + "\n")
+        told.flush()
+
+
+if __name__ == "__main__":
+    main()
