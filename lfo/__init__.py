@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from lfo.algorithms.inverse import InverseConfig as InverseConfig
     from lfo.runs.folder import RunFolder as RunFolder
     from lfo.runs.loading import load_agent as load_agent
+    from lfo.runs.policy import Policy as Policy
+    from lfo.runs.policy import load_policy as load_policy
     from lfo.training.loop import train as train
 
 _WHERE = {
@@ -41,10 +43,12 @@ _WHERE = {
     "D3GConfig": "lfo.algorithms.d3g",
     "Evaluation": "lfo.acting.evaluation",
     "InverseConfig": "lfo.algorithms.inverse",
+    "Policy": "lfo.runs.policy",
     "RunFolder": "lfo.runs.folder",
     "evaluate": "lfo.acting.rounds",
     "learn_inverse": "lfo.acting.rounds",
     "load_agent": "lfo.runs.loading",
+    "load_policy": "lfo.runs.policy",
     "train": "lfo.training.loop",
 }
 
@@ -55,10 +59,12 @@ __all__ = [
     "D3GConfig",
     "Evaluation",
     "InverseConfig",
+    "Policy",
     "RunFolder",
     "evaluate",
     "learn_inverse",
     "load_agent",
+    "load_policy",
     "train",
 ]
 
