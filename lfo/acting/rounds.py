@@ -27,7 +27,7 @@ from lfo.acting.evaluation import Evaluation, evaluate_policy
 from lfo.algorithms.inverse import Inverse, InverseConfig
 from lfo.algorithms.protocol import Agent
 from lfo.datasets import LfoError
-from lfo.envs.make import Env, make_env, make_envs, require_state_dim
+from lfo.envs.make import Env, EnvLike, env_name, make_env, make_envs, observation_keys, require_state_dim
 from lfo.envs.rollout import rollout
 from lfo.envs.spaces import ActionSpace
 from lfo.runs.folder import RunFolder
@@ -61,7 +61,7 @@ class Round:
 
 def learn_inverse(
     agent: Agent,
-    env_id: str,
+    env: EnvLike,
     *,
     config: InverseConfig | None = None,
     demonstrations: Table | None = None,
@@ -75,7 +75,8 @@ def learn_inverse(
 
     Args:
         agent: trained members.
-        env_id: where to act.
+        env: where to act: an id, an environment or a function that makes one, see :func:`lfo.envs.make.make_env`. An
+            object is used as it is for one member, and copied by its spec for more.
         config: see :class:`~lfo.algorithms.inverse.InverseConfig`.
         demonstrations: the data the agent was trained on; needed by an algorithm that learns in rounds (BCO).
         out: the run folder to keep interactions, evaluations and checkpoints in; None keeps nothing.
@@ -94,16 +95,19 @@ def learn_inverse(
     config = configure(config or InverseConfig(), settings, where="learn_inverse")
     if demonstrations is None and not agent.learns_offline:
         raise LfoError(f"{agent.name} imitates its data: pass the data set as demonstrations")
-    probe = make_env(env_id)
+    probe = make_env(env)
     try:
         require_state_dim(probe, agent.units.state_dim, of="the run")
-        space = ActionSpace.of(probe)
+        space, keys = ActionSpace.of(probe), observation_keys(probe)
+        env_id = env if isinstance(env, str) else env_name(probe)
     finally:
         probe.close()
     state = {} if out is None else out.load_checkpoint(agent.units.device)
     if agent.inverse is None or not resume:
         attach_inverse(agent, config, space)
     stage = {"env": env_id, "space": space.to_record(), "config": asdict(config)}
+    if keys:
+        stage["observation_keys"] = keys
     done = 0
     if out is not None and "inverse" in state:
         if resume:
@@ -116,7 +120,7 @@ def learn_inverse(
             out.forget_interactions()
     if out is not None:
         out.write_info({**out.info(), "interact": stage})
-    rounds = _Rounds(agent, config, env_id, space, demonstrations, out, progress or Progress())
+    rounds = _Rounds(agent, config, env, env_id, space, demonstrations, out, progress or Progress())
     finished: list[Round] = []
     try:
         rounds.take_up(done)
@@ -168,7 +172,7 @@ def fit_inverse(
 
 def evaluate(
     agent: Agent,
-    env_id: str,
+    env: EnvLike,
     *,
     episodes: int = 10,
     seed: int = 0,
@@ -180,7 +184,7 @@ def evaluate(
 
     Args:
         agent: members that can act (see :func:`learn_inverse`).
-        env_id: a Gymnasium id.
+        env: an id, an environment or a function that makes one, see :func:`lfo.envs.make.make_env`.
         episodes: whole episodes of each member.
         seed: of the starts, together with each member's own seed: agents of any algorithm that have the same
             seeds face the same starts, the members of one agent different ones.
@@ -192,10 +196,10 @@ def evaluate(
         LfoError: the environment is unknown, or its observations or actions do not fit the agent.
     """
     if envs is None:
-        require_fit(agent, env_id)
+        require_fit(agent, env)
     return evaluate_policy(
         lambda observations: act(agent, observations),
-        env_id,
+        env,
         members=len(agent.seeds),
         episodes=episodes,
         seed=seed,
@@ -208,21 +212,21 @@ def evaluate(
     )
 
 
-def require_fit(agent: Agent, env_id: str) -> None:
+def require_fit(agent: Agent, env: EnvLike) -> None:
     """Check that an environment's observations, and its actions once they are learned, are the agent's.
 
     Raises:
         LfoError: naming both.
     """
-    env = make_env(env_id)
+    made = make_env(env)
     try:
-        require_state_dim(env, agent.units.state_dim, of="the run")
-        found = ActionSpace.of(env)
+        require_state_dim(made, agent.units.state_dim, of="the run")
+        found = ActionSpace.of(made)
     finally:
-        env.close()
+        made.close()
     if agent.inverse is not None and found.size != agent.inverse.space.size:
         raise LfoError(
-            f"environment {env_id}: expected actions of length {agent.inverse.space.size}, as the run has "
+            f"environment {env_name(env)}: expected actions of length {agent.inverse.space.size}, as the run has "
             f"learned, found {found.size}; use the environment that it has interacted with"
         )
 
@@ -241,6 +245,7 @@ class _Rounds:
         self,
         agent: Agent,
         config: InverseConfig,
+        env: EnvLike,
         env_id: str,
         space: ActionSpace,
         demonstrations: Table | None,
@@ -258,7 +263,8 @@ class _Rounds:
         self.demonstrations, self.out, self.progress = demonstrations, out, progress
         self.divergence = Divergence(agent)
         self.buffer = ReplayBuffer(agent.units, space.size, config.rounds * config.interactions)
-        self.envs = make_envs(env_id, len(agent.seeds) * config.episodes)
+        members = len(agent.seeds)
+        self.envs = make_envs(env, members * config.episodes, least=members)
         self.latest: Arrays = {}
         self.rows: list[dict[str, Any]] = []
 

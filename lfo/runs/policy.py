@@ -43,8 +43,8 @@ class Policy:
 
     record: dict[str, Any]
     """Where it comes from: ``algo``, ``config``, ``inverse`` (its settings), ``space`` (of actions), ``state_dim``,
-    ``seed``, ``env``, ``dataset`` (source and SHA-256), ``steps``, ``stopped`` (why it diverged, if it did) and
-    ``versions``."""
+    ``seed``, ``env``, ``observation_keys`` (of a ``Dict``, in order), ``dataset`` (source and SHA-256), ``steps``,
+    ``stopped`` (why it diverged, if it did) and ``versions``."""
 
     def __init__(self, agent: Agent, record: Mapping[str, Any], name: str) -> None:
         self._agent, self.record, self.name = agent, dict(record), name
@@ -71,7 +71,8 @@ class Policy:
         """The actions to take.
 
         Args:
-            observations: one observation [S] or many [B, S].
+            observations: one observation [S] or many [B, S]. Where the environment's were a ``Dict``, a dictionary with
+                its keys works too.
             sb3: return ``(actions, None)``, as Stable-Baselines3 does.
 
         Returns:
@@ -182,6 +183,8 @@ class Policy:
 
     def _states(self, given: Any, field: str) -> tuple[Tensor, bool]:
         """States [1, B, S] on the device, and whether one alone was given."""
+        if isinstance(given, Mapping):
+            given = self._flatten(given, field)
         array = np.array(given, dtype=np.float32)  # a copy: torch takes no read-only arrays
         if array.ndim not in (1, 2) or array.shape[-1] != self.state_dim:
             size = self.state_dim
@@ -191,6 +194,18 @@ class Policy:
             )
         states = torch.from_numpy(np.atleast_2d(array))[None]
         return states.to(self._agent.units.device), array.ndim == 1
+
+    def _flatten(self, given: Mapping[str, Any], field: str) -> np.ndarray:
+        """The parts of a ``Dict`` observation side by side, in the order of training."""
+        keys = self.record["observation_keys"]
+        try:
+            return np.concatenate([_part(given, key) for key in keys], axis=-1)
+        except (KeyError, ValueError, TypeError) as error:
+            expected = f"the keys {', '.join(keys)}, each with a vector" if keys else "vectors"
+            raise LfoError(
+                f"policy {self.name}: {field}: expected {expected}, found a dictionary of {', '.join(map(str, given))}; "
+                "pass what the environment returns"
+            ) from error
 
     def _offered(self, method: str, what: str) -> Any:
         found = getattr(self._agent, method, None)
@@ -247,6 +262,7 @@ def load_policy(path: str | Path, member: int = 0, *, device: str = "cpu") -> Po
         "state_dim": agent.units.state_dim,
         "seed": agent.seeds[member],
         "env": stage.get("env") or info.get("env"),
+        "observation_keys": stage.get("observation_keys", []),
         "dataset": {key: data.get(key) for key in ("source", "sha256", "policy", "random_frac")},
         "steps": info.get("steps"),
         "stopped": agent.stopped.get(member),
@@ -278,6 +294,14 @@ def load_run_policy(path: str | Path, env: Env, *, member: int = 0) -> Policy:
             f"found {found.low.tolist()} to {found.high.tolist()}; use {use}"
         )
     return policy
+
+
+def _part(observation: Mapping[str, Any], path: str) -> np.ndarray:
+    """One part of a ``Dict`` observation, such as ``outer/inner``."""
+    part: Any = observation
+    for key in path.split("/"):
+        part = part[key]
+    return np.asarray(part, dtype=np.float32)
 
 
 def _tensors(agent: Agent) -> dict[str, Tensor]:
