@@ -36,7 +36,8 @@ from lfo.settings import configure
 from lfo.training.divergence import Divergence
 from lfo.training.interrupts import interruptible
 from lfo.training.loop import BLOCK, run_steps
-from lfo.training.progress import Progress
+from lfo.training.metrics import MetricsLog, columns
+from lfo.training.progress import Progress, as_progress
 from lfo.training.seeding import seeded
 from lfo.training.sources import ReplayBuffer, Table
 
@@ -67,7 +68,7 @@ def learn_inverse(
     demonstrations: Table | None = None,
     out: RunFolder | None = None,
     resume: bool = False,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = True,
     on_round: Callable[[Round], object] = lambda round_: None,
     **settings: Any,
 ) -> list[Round]:
@@ -81,7 +82,7 @@ def learn_inverse(
         demonstrations: the data the agent was trained on; needed by an algorithm that learns in rounds (BCO).
         out: the run folder to keep interactions, evaluations and checkpoints in; None keeps nothing.
         resume: continue after the last round in ``out``; ``rounds`` counts those already done.
-        progress: told of every environment and gradient step.
+        progress: told of every environment and gradient step; True shows a bar, False nothing.
         on_round: called with each finished round.
         **settings: fields of the config to change, such as ``rounds=5``.
 
@@ -95,32 +96,16 @@ def learn_inverse(
     config = configure(config or InverseConfig(), settings, where="learn_inverse")
     if demonstrations is None and not agent.learns_offline:
         raise LfoError(f"{agent.name} imitates its data: pass the data set as demonstrations")
-    probe = make_env(env)
-    try:
-        require_state_dim(probe, agent.units.state_dim, of="the run")
-        space, keys = ActionSpace.of(probe), observation_keys(probe)
-        env_id = env if isinstance(env, str) else env_name(probe)
-    finally:
-        probe.close()
+    space, stage = _stage(env, agent, config)
     state = {} if out is None else out.load_checkpoint(agent.units.device)
     if agent.inverse is None or not resume:
         attach_inverse(agent, config, space)
-    stage = {"env": env_id, "space": space.to_record(), "config": asdict(config)}
-    if keys:
-        stage["observation_keys"] = keys
-    done = 0
-    if out is not None and "inverse" in state:
-        if resume:
-            _check_same_stage(out, state["inverse"], config, env_id)
-            restore(agent, state)
-            done = int(state["inverse"]["rounds_done"])
-        else:  # replaces the old stage, so that --resume cannot return to it
-            out.save_agent(agent, inverse={**stage, "rounds_done": 0})
-            out.write_rows("evaluations.csv", [])
-            out.forget_interactions()
+    done = 0 if out is None or "inverse" not in state else _begin(agent, out, state, stage, resume=resume)
+    agent.record = {**agent.record, "interact": stage}
     if out is not None:
         out.write_info({**out.info(), "interact": stage})
-    rounds = _Rounds(agent, config, env, env_id, space, demonstrations, out, progress or Progress())
+    shown = as_progress(progress)
+    rounds = _Rounds(agent, config, env, stage["env"], space, demonstrations, out, shown)
     finished: list[Round] = []
     try:
         rounds.take_up(done)
@@ -135,6 +120,8 @@ def learn_inverse(
                 on_round(round_)
     finally:
         rounds.close()
+        if progress is True:
+            shown.close()
     return finished
 
 
@@ -267,6 +254,7 @@ class _Rounds:
         self.envs = make_envs(env, members * config.episodes, least=members)
         self.latest: Arrays = {}
         self.rows: list[dict[str, Any]] = []
+        self.metrics = MetricsLog(agent.seeds, None, resumed_at=0)
 
     def take_up(self, done: int) -> None:
         """Read the ``done`` rounds that are kept already."""
@@ -284,11 +272,20 @@ class _Rounds:
         evaluation = evaluate(
             self.agent, self.env_id, episodes=self.config.episodes, seed=10_000 + number, envs=self.envs
         )
-        return Round(number, len(self.buffer), evaluation)
+        round_ = Round(number, len(self.buffer), evaluation)
+        self._record(round_)
+        return round_
 
     def save(self, out: RunFolder, round_: Round, stage: dict[str, Any]) -> None:
         """Write a round to disk, the checkpoint last: it marks the round as done."""
-        datasets = [member["dataset"] for member in out.info()["members"]]
+        out.write_interactions(round_.number, self.latest, {"env": self.env_id})
+        out.write_rows("evaluations.csv", self.rows)
+        out.save_agent(self.agent, inverse={**stage, "rounds_done": round_.number})
+
+    def _record(self, round_: Round) -> None:
+        """Add the episodes of a round to the table of all."""
+        members = self.agent.record.get("members")
+        datasets = [member["dataset"] for member in members] if members else [0] * len(self.agent.seeds)
         evaluation = round_.evaluation
         self.rows += [
             {
@@ -304,9 +301,7 @@ class _Rounds:
             for m, seed in enumerate(self.agent.seeds)
             for episode in range(evaluation.returns.shape[1])
         ]
-        out.write_interactions(round_.number, self.latest, {"env": self.env_id})
-        out.write_rows("evaluations.csv", self.rows)
-        out.save_agent(self.agent, inverse={**stage, "rounds_done": round_.number})
+        self.agent.evaluations = columns(self.rows)
 
     def close(self) -> None:
         """Close the environments."""
@@ -381,10 +376,12 @@ class _Rounds:
             self.demonstrations,
             target,
             divergence=self.divergence,
+            on_log=self.metrics.row,
             on_stopped=self._tell_stopped,
             on_step=self.progress.step,
             should_stop=stop,
         )
+        self.agent.history = self.metrics.columns()
         return self.agent.updates >= target
 
     def _tell_stopped(self, members: list[int]) -> None:
@@ -395,13 +392,41 @@ class _Rounds:
             )
 
 
+def _stage(env: EnvLike, agent: Agent, config: InverseConfig) -> tuple[ActionSpace, dict[str, Any]]:
+    """The actions of an environment that fits the agent, and what the run records of the stage."""
+    probe = make_env(env)
+    try:
+        require_state_dim(probe, agent.units.state_dim, of="the run")
+        space, keys = ActionSpace.of(probe), observation_keys(probe)
+        name = env if isinstance(env, str) else env_name(probe)
+    finally:
+        probe.close()
+    stage = {"env": name, "space": space.to_record(), "config": asdict(config)}
+    return space, {**stage, "observation_keys": keys} if keys else stage
+
+
+def _begin(
+    agent: Agent, out: RunFolder, state: dict[str, Any], stage: dict[str, Any], *, resume: bool
+) -> int:
+    """Take up the stage that a run holds, or replace it by a new one; the number of rounds done."""
+    if resume:
+        _check_same_stage(out, state["inverse"], stage)
+        restore(agent, state)
+        return int(state["inverse"]["rounds_done"])
+    # so that --resume cannot return to the old one
+    out.save_agent(agent, inverse={**stage, "rounds_done": 0})
+    out.write_rows("evaluations.csv", [])
+    out.forget_interactions()
+    return 0
+
+
 def _draws(seed: int, *stream: int) -> np.random.Generator:
     return np.random.default_rng([seed, *stream])
 
 
-def _check_same_stage(out: RunFolder, saved: dict[str, Any], config: InverseConfig, env_id: str) -> None:
+def _check_same_stage(out: RunFolder, saved: dict[str, Any], stage: dict[str, Any]) -> None:
     """Refuse settings that differ from those of the stage so far; only ``rounds`` and ``episodes`` may."""
-    wanted = {"env": env_id, **asdict(config)}
+    wanted = {"env": stage["env"], **stage["config"]}
     found = {"env": saved["env"], **saved["config"]}
     for key, value in found.items():
         if key not in ("rounds", "episodes") and wanted[key] != value:

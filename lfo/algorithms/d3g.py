@@ -33,7 +33,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -41,7 +40,6 @@ from torch import Tensor
 from lfo.algorithms.base import Algorithm
 from lfo.algorithms.protocol import Source
 from lfo.algorithms.registry import Spec
-from lfo.datasets import Transitions
 from lfo.nn.batches import Batch
 from lfo.nn.losses import expectile_loss, pessimistic, q_target, value_range
 from lfo.nn.networks import MLP, adam, descend, member_generators, passed_through
@@ -137,14 +135,6 @@ class D3G(Algorithm):
         rate = config.learning_rate
         self.value_optimiser = adam([*critics, *baseline, *self.model.parameters()], rate)
         self.predictor_optimiser = adam(predictor, rate)
-
-    @classmethod
-    def fit(cls, data: Transitions, **settings: Any) -> D3G:
-        """Train on one data set, keeping nothing on disk: see :func:`lfo.training.loop.fit` for ``settings``."""
-        from lfo.training.loop import fit  # the only import upwards; nothing else here knows the trainer
-
-        agent: D3G = fit(cls, data, **settings)
-        return agent
 
     @property
     def period(self) -> int:

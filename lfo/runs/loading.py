@@ -36,6 +36,7 @@ def load_agent(out: RunFolder, device: str = "auto") -> Agent:
     state = out.load_checkpoint(where)
     seeds = [int(member["seed"]) for member in info["members"]]
     agent: Agent = spec.cls(config, Units(len(seeds), int(info["state_dim"])).to(where), seeds)
+    agent.record = info
     try:
         stage = state.get("inverse")
         if stage is not None:
