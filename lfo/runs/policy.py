@@ -50,6 +50,11 @@ class Policy:
         self._agent, self.record, self.name = agent, dict(record), name
 
     @property
+    def agent(self) -> Agent:
+        """The stack of one member, in torch."""
+        return self._agent
+
+    @property
     def state_dim(self) -> int:
         """Numbers in an observation, S."""
         return int(self._agent.units.state_dim)
@@ -150,6 +155,18 @@ class Policy:
         check_output(path, overwrite=overwrite)
         with atomic_file(path) as file:
             file.write(self._to_bytes())
+
+    def export(self, path: str | Path, *, overwrite: bool = False) -> float:
+        """Write the policy for other programs: ``.onnx``, ``.pt2`` or ``.safetensors``.
+
+        See :func:`lfo.runs.export.export`.
+
+        Returns:
+            The largest difference of an action from the policy's on 1,000 observations.
+        """
+        from lfo.runs.export import export
+
+        return export(self, path, overwrite=overwrite)
 
     @classmethod
     def load(cls, path: str | Path, *, device: str = "cpu") -> Policy:
