@@ -1,11 +1,15 @@
 """Offline learning from observation: from trajectories without actions to a policy that acts.
 
-    from lfo import D3G, evaluate, learn_inverse
+    from lfo import D3G, evaluate, learn_inverse, load_policy
     from lfo.datasets import load
 
     agent = D3G.fit(load("dataset.h5"), seeds=range(10), steps=50_000)
     learn_inverse(agent, "InvertedPendulum-v5", rounds=5, interactions=1000)
     print(evaluate(agent, "InvertedPendulum-v5", episodes=10))
+    agent.save("run")
+
+    policy = load_policy("run", member=0)
+    action = policy.predict(observation)
 
 Importing this package imports no torch: names are looked up when they are first used.
 """

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+from torch import nn
+
 from lfo.algorithms.inverse import Inverse
 from lfo.algorithms.protocol import Source
 from lfo.datasets import Transitions
@@ -22,7 +24,15 @@ __all__ = ["Algorithm"]
 AlgorithmT = TypeVar("AlgorithmT", bound="Algorithm")
 
 
-class Algorithm(Learner):
+class _Listed(type):
+    """What ``help`` lists of an algorithm: its own names, without the hundred of ``torch.nn.Module``."""
+
+    def __dir__(cls) -> list[str]:
+        inherited = set(dir(nn.Module)) - {"__init__"}
+        return [name for name in super().__dir__() if name not in inherited]
+
+
+class Algorithm(Learner, metaclass=_Listed):
     """Base class of the algorithms: the parts of :class:`~lfo.algorithms.protocol.Agent` that are always the same.
 
     Args:
