@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -197,6 +198,13 @@ def _record_all(groups: list[Group], jobs: int, progress: Progress) -> list[Rows
     """What every group records, in the order of the groups."""
     if min(jobs, len(groups)) == 1:
         return [_record(group, progress) for group in groups]
+    try:
+        pickle.dumps(groups[0])
+    except Exception as error:  # pickling can raise anything
+        raise LfoError(
+            "jobs: the environment or the policy cannot be sent to other processes "
+            f"({type(error).__name__}: {' '.join(str(error).split())}); pass jobs=1, or a function of a module"
+        ) from error
     recorded: dict[int, Rows] = {}
 
     def done(index: int, rows: Rows) -> None:

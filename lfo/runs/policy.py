@@ -302,7 +302,10 @@ def load_run_policy(path: str | Path, env: Env, *, member: int = 0) -> Policy:
     """
     policy, use = load_policy(path, member), "the environment that the run has interacted with"
     if policy.record["space"] is None:
-        raise LfoError(f"{path}: the run has not learned to act yet; run `d3g-lfo interact {path}` first")
+        remedy = f"run `d3g-lfo interact {path}` first"
+        if Path(path).is_file():
+            remedy = "run `d3g-lfo interact` on it and export it again"
+        raise LfoError(f"{path}: the run has not learned to act yet; {remedy}")
     require_state_dim(env, policy.state_dim, of=f"policy {path}", use=use)
     space, found = ActionSpace.of(env), policy.space
     if not (space.size == found.size and np.allclose((space.low, space.high), (found.low, found.high))):

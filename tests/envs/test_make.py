@@ -121,6 +121,16 @@ def test_the_same_data_from_an_object_and_a_function() -> None:
         assert same.metadata.env_id == ENV
 
 
+def test_several_jobs_take_an_object_and_refuse_what_cannot_be_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lfo.datasets.collect.GROUP_ROWS", 1_000)
+    words = {"random_frac": 1.0, "steps": 16_000, "seed": 3, "jobs": 2}
+    first, _ = collect(ENV, **words)
+    same, _ = collect(pendulum(), **words)
+    np.testing.assert_array_equal(first.states, same.states)
+    with pytest.raises(LfoError, match=r"cannot be sent to other processes.*pass jobs=1"):
+        collect(lambda: gym.make(ENV), **words)
+
+
 def test_an_object_is_used_as_it_is_for_one_member_and_stays_open() -> None:
     env = Parts(offset=2.0)
     result = evaluate_policy(lambda obs: np.zeros((*obs.shape[:2], 2)), env, episodes=3)

@@ -106,6 +106,8 @@ def test_a_run_that_cannot_act_yet_keeps_what_it_knows(trained: Path, tmp_path: 
     np.testing.assert_array_equal(load_policy(path).aim(STATES[0]), load_policy(trained).aim(STATES[0]))
     with pytest.raises(LfoError, match="has not learned to act yet"):
         _ = load_policy(path).space
+    told = error("collect", ENV, "--policy", path, "--random-frac", "0", "-o", tmp_path / "d.h5")
+    assert "run `d3g-lfo interact` on it and export it again" in told
 
 
 def test_it_is_sent_to_other_processes(interacted: Path) -> None:
