@@ -1,15 +1,16 @@
 """The command line, ``d3g-lfo``: one module a command, imported when it is called.
 
 A command module ``lfo.cli.NAME`` holds a click command named ``command``. It parses, calls the library and
-prints: results to stdout, progress and notes to stderr. Errors become text here and nowhere else:
-:class:`~lfo.errors.LfoError`, operating-system errors and missing modules are one line and exit code 1; wrong
-usage exits 2.
+prints: results to stdout, progress and notes to stderr. Errors become text here and nowhere else: each is one line
+and exit code 1, wrong usage exits 2. An error that nobody foresaw asks for a report.
 """
 
 from __future__ import annotations
 
 import importlib
+import io
 import os
+import shlex
 import sys
 
 import click
@@ -20,6 +21,7 @@ __all__ = ["COMMANDS", "main"]
 
 # Name -> the line that `d3g-lfo --help` shows; kept here so that help imports no command.
 COMMANDS: dict[str, str] = {
+    "convert": "Turn logs, such as CSV files, into a data set without actions, by a recipe.",
     "collect": "Record a policy, with a fraction of random actions, into a data set without actions.",
     "inspect": "Show what is in a data set: episodes, returns, flags, ranges, warnings.",
     "train": "Learn offline, without actions, which next state to aim for.",
@@ -79,6 +81,9 @@ def cli(debug: bool) -> None:
 def main() -> None:
     """Run the command line and exit with 0 (done), 1 (an error, told in one line) or 2 (wrong usage)."""
     debug = "--debug" in sys.argv[1:]
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that has no ± shows a question mark
+    os.environ["MPLBACKEND"] = "agg"  # nothing is drawn on a screen, and matplotlib stops at a wrong name
     try:
         cli.main(standalone_mode=False)
     except click.ClickException as error:
@@ -90,19 +95,34 @@ def main() -> None:
         # The reader of our output has ended, as in `| head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except LfoError as error:
+    except Exception as error:
         if debug:
             raise
-        _fail(str(error))
-    except OSError as error:
-        if debug:
-            raise
-        where = f"{error.filename}: " if error.filename else ""
-        _fail(f"{where}{error.strerror or error}")
-    except ImportError as error:
-        if debug:
-            raise
-        _fail(f"{error}; {_import_remedy(error.name)}")
+        _fail(_in_one_line(error))
+
+
+def _in_one_line(error: Exception) -> str:
+    """What went wrong, and what to do."""
+    text = " ".join(str(error).split())[:1000] or "no reason given"
+    if isinstance(error, LfoError):
+        return str(error)
+    if _out_of_memory(error):
+        return f"out of memory: {text}; free some memory, or use fewer seeds, smaller networks or smaller batches"
+    if isinstance(error, OSError):
+        return (f"{error.filename}: " if error.filename else "") + f"{error.strerror or text}"
+    if isinstance(error, ImportError):
+        return f"{text}; {_import_remedy(error.name)}"
+    return (
+        f"unexpected {type(error).__name__}: {text}; this is a fault of d3g-lfo: please report it with what "
+        f"`{shlex.join(['d3g-lfo', '--debug', *sys.argv[1:]])[:1000]}` prints"
+    )
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether there was not enough memory: Python, numpy, torch and the dynamic loader each say so in their own way."""
+    told = f"{type(error).__name__}: {error}"
+    signs = ("MemoryError", "OutOfMemory", "not enough memory", "allocate memory", "failed to map segment")
+    return any(sign in told for sign in signs)
 
 
 def _import_remedy(module: str | None) -> str:

@@ -192,11 +192,18 @@ def duration(seconds: float) -> str:
 
 
 @contextmanager
-def resumable(remedy: str) -> Iterator[None]:
-    """Turn an interruption inside the block into an error that says how to continue."""
+def resumable(remedy: str, begun: Callable[[], bool] = lambda: True) -> Iterator[None]:
+    """Turn an interruption inside the block into an error that says how to continue.
+
+    Args:
+        remedy: the command that continues.
+        begun: whether there is something to continue.
+    """
     try:
         yield
     except KeyboardInterrupt as error:
+        if not begun():
+            raise
         raise LfoError(f"interrupted; finished work is saved, continue with `{remedy}`") from error
 
 
@@ -220,11 +227,19 @@ def require_trained(out: RunFolder, agent: Agent) -> None:
 def environment(out: RunFolder, env: str | None) -> str:
     """``env`` if given, else the environment that the run interacted with, else the data's.
 
+    A data set may come from anyone: a module that it names is not imported unless the user names it, too.
+
     Raises:
-        LfoError: none is known.
+        LfoError: none is known, or the data set's would import a module.
     """
     info = out.info()
-    found = env or info.get("interact", {}).get("env") or info.get("env")
+    found = env or info.get("interact", {}).get("env")
+    if found is None and ":" in (info.get("env") or ""):
+        raise LfoError(
+            f"{out.path}: the data set's environment {info['env']} would import a module, which can run any code; "
+            f"if you trust it, pass --env {shlex.quote(info['env'])}"
+        )
+    found = found or info.get("env")
     if found is None:
         raise LfoError(
             f"{out.path}: the data set names no environment; pass one with --env, such as --env Hopper-v5"

@@ -76,6 +76,7 @@ def command(
     from lfo.datasets.collect import collect
     from lfo.datasets.policies import is_trained_policy
     from lfo.errors import LfoError
+    from lfo.locks import output_lock
     from lfo.processes import available_cores
 
     if random_frac is None and policy != "random":
@@ -88,24 +89,25 @@ def command(
             "--member: only with --policy RUN, the folder of a run, and --random-frac below 1."
         )
     check_output(output, overwrite=overwrite)
-    trained = run or (random_frac != 1 and is_trained_policy(policy))
-    actor = _trained(Path(policy), env, member or 0) if trained else policy
-    try:
-        with bars() as progress:
-            progress.start(f"collect {env}", steps)
-            data, actions = collect(
-                env,
-                random_frac=random_frac,
-                steps=steps,
-                seed=seed,
-                policy=actor,
-                trust_pickle=trust_pickle,
-                jobs=jobs or available_cores(),
-                progress=progress.step,
-            )
-    except KeyboardInterrupt as error:
-        raise LfoError("interrupted; nothing was written") from error
-    save(data, output, actions=actions if keep_actions else None, overwrite=overwrite)
+    with output_lock(output, "collect"):
+        trained = run or (random_frac != 1 and is_trained_policy(policy))
+        actor = _trained(Path(policy), env, member or 0) if trained else policy
+        try:
+            with bars() as progress:
+                progress.start(f"collect {env}", steps)
+                data, actions = collect(
+                    env,
+                    random_frac=random_frac,
+                    steps=steps,
+                    seed=seed,
+                    policy=actor,
+                    trust_pickle=trust_pickle,
+                    jobs=jobs or available_cores(),
+                    progress=progress.step,
+                )
+        except KeyboardInterrupt as error:
+            raise LfoError("interrupted; nothing was written") from error
+        save(data, output, actions=actions if keep_actions else None, overwrite=overwrite)
     returns = data.episode_returns()
     click.echo(
         f"{output}: {len(data)} transitions of {data.metadata.env_id} in {data.num_episodes} episodes, "
@@ -116,10 +118,8 @@ def command(
 
 def _trained(path: Path, env: str, member: int) -> Policy:
     """The policy of a run or of a file that was exported from one."""
-    from contextlib import closing
-
-    from lfo.envs.make import make_env
+    from lfo.envs.faults import opened
     from lfo.runs.policy import load_run_policy
 
-    with closing(make_env(env)) as made:
+    with opened(env) as made:
         return load_run_policy(path, made, member=member)

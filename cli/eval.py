@@ -87,7 +87,10 @@ def command(
     require_trained(out, agent)
     env = environment(out, env)
     if agent.inverse is None:
-        _first_round(out, agent, env)
+        with out.claim("eval"):
+            agent = load_agent(out, device)  # another process may have done a round meanwhile
+            if agent.inverse is None:
+                _first_round(out, agent, env)
     with bars() as progress:
         progress.start("evaluate", episodes * len(agent.seeds))
         result = evaluate(

@@ -58,13 +58,29 @@ def command(
     """
     if resume and overwrite:
         raise click.UsageError("Pass either --resume or --overwrite, not both.")
+    from lfo.runs.folder import RunFolder
+
+    out = RunFolder(run)
+    out.info()  # before a folder is made
+    changes = settings | {name: value for name, value in options.items() if value is not None}
+    with out.claim("interact"):
+        _interact(out, env, changes, device, resume, overwrite)
+
+
+def _interact(
+    out: RunFolder, env: str | None, changes: dict[str, Any], device: str, resume: bool, overwrite: bool
+) -> None:
     from lfo.acting.rounds import learn_inverse
     from lfo.cli._progress import bars, duration
     from lfo.datasets import LfoError
-    from lfo.runs.folder import RunFolder
     from lfo.runs.loading import load_agent
 
-    out = RunFolder(run)
+    run = out.path
+    if resume and "interact" not in out.info():
+        raise LfoError(
+            f"{run}: --resume: expected interactions that were begun, found none; leave --resume out, and pass "
+            "the options that you want"
+        )
     agent = load_agent(out, device)
     require_trained(out, agent)
     if agent.inverse is not None and not (resume or overwrite):
@@ -72,7 +88,6 @@ def command(
             f"{run}: expected a run without interactions, found some; pass --resume to continue after them "
             "or --overwrite to start again"
         )
-    changes = settings | {name: value for name, value in options.items() if value is not None}
     config = _config(out, changes, resume)
     env = environment(out, env)
     done: list[Round] = []
@@ -82,7 +97,10 @@ def command(
         progress.close()
         click.echo(round_lines(round_, config.rounds, out))
 
-    with resumable(f"d3g-lfo interact {run} --resume"), bars() as progress:
+    with (
+        resumable(f"d3g-lfo interact {run} --resume", lambda: "interact" in out.info()),
+        bars() as progress,
+    ):
         learn_inverse(
             agent,
             env,

@@ -105,9 +105,13 @@ def command(
         members = [Member(seed, index) for index in range(len(data)) for seed in seeds]
     else:
         members = [Member(**member) for member in record["members"]]
-    if not resume:
-        out.create(overwrite=overwrite)
-    with resumable(f"d3g-lfo train -o {output} --resume"), bars() as progress:
+    with (
+        out.claim("train"),
+        resumable(f"d3g-lfo train -o {output} --resume", (output / "run.json").is_file),
+        bars() as progress,
+    ):
+        if not resume:
+            out.create(overwrite=overwrite)
         agent, _ = train(
             data,
             algorithm=spec.cls,

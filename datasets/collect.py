@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,14 +14,14 @@ import numpy as np
 
 from lfo.datasets.policies import MLPPolicy, Policy, load_policy
 from lfo.datasets.transitions import Metadata, Transitions
+from lfo.envs.faults import close_all, opened
 from lfo.envs.make import (
     Env,
     EnvLike,
     copyable,
-    env_name,
     full_id,
-    make_env,
     make_envs,
+    name_of,
     observation_keys,
     observation_length,
 )
@@ -125,7 +124,7 @@ def collect(
     for name, value, least in (("steps", steps, 1), ("seed", seed, 0), ("jobs", jobs, 1)):
         if value < least:
             raise LfoError(f"{name}: expected a whole number of at least {least}, found {value}")
-    with closing(make_env(env)) as made:
+    with opened(env) as made:
         if random_frac == 1:
             policy = "random"
         if isinstance(policy, str | Path):
@@ -137,7 +136,7 @@ def collect(
         source = env if sum(map(len, quotas)) == 1 else copyable(env)
         groups = [Group(source, policy, random_frac, q, s) for q, s in zip(quotas, seeds, strict=True)]
         metadata = Metadata(
-            source=f"collected from {env if isinstance(env, str) else env_name(made)}",
+            source=f"collected from {env if isinstance(env, str) else name_of(made)}",
             env_id=full_id(env, made),
             random_frac=float(random_frac),
             policy=policy.name,
@@ -240,19 +239,11 @@ def _record(group: Group, progress: Progress) -> Rows:
                 start = t // BLOCK * BLOCK
                 progress(sum(min(t + 1, q) - min(start, q) for q in group.quotas))
     finally:
-        for env in envs:
-            env.close()
+        close_all(envs)
     for i, quota in enumerate(group.quotas):
         buffers.truncated[quota - 1, i] = True  # the record ends here
     buffers.truncated[buffers.terminated] = False
-    rows = Rows(*(np.concatenate([b[:quota, i] for i, quota in enumerate(group.quotas)]) for b in buffers))
-    for name in ("next_states", "rewards"):
-        if not np.isfinite(getattr(rows, name)).all():
-            raise LfoError(
-                f"environment {env_name(group.env)}: expected finite {name}, found NaN or inf, so the simulation "
-                "is unstable under these actions; record another policy"
-            )
-    return rows
+    return Rows(*(np.concatenate([b[:quota, i] for i, quota in enumerate(group.quotas)]) for b in buffers))
 
 
 class _Actor:

@@ -96,9 +96,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # a full disk does not say which file it was
         raise
 
 
@@ -120,22 +122,34 @@ def atomic_file(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
 def write_whole(path: Path, text: str, *, durable: bool = True) -> None:
     """Write a text file in UTF-8, see :func:`atomic_file`."""
     with atomic_file(path, durable=durable) as file:
-        file.write(text.encode())
+        file.write(text.encode(errors="backslashreplace"))  # a file's name need not be UTF-8
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write a CSV file of rows that share their keys; of no rows an empty one."""
+    """Write a CSV file with a column for each key of the rows; of no rows an empty one."""
     text = io.StringIO(newline="")
     if rows:
-        writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        writer = csv.DictWriter(text, fieldnames=names, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
     write_whole(path, text.getvalue())
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """Read a CSV file; a missing one has no rows."""
+    """Read a CSV file; a missing one has no rows.
+
+    Raises:
+        LfoError: it is not CSV in UTF-8, or may not be read.
+    """
     if not path.is_file():
         return []
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+    except OSError as error:
+        raise LfoError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
+    except (ValueError, csv.Error) as error:
+        raise LfoError(
+            f"{path}: expected CSV in UTF-8, found something else ({error}); restore the file from a copy"
+        ) from error

@@ -10,6 +10,7 @@ FOLDERS = {"lfo": "lfo", "datasets": "lfo.datasets", "cli": "lfo.cli"}
 LAYERS = (
     "errors",
     "atomic",
+    "locks",
     "processes",
     "settings",
     "envs",

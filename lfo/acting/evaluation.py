@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lfo.envs.make import Env, EnvLike, env_name, make_envs, require_state_dim
+from lfo.envs.faults import close_all
+from lfo.envs.make import Env, EnvLike, make_envs, name_of, require_state_dim
 from lfo.envs.rollout import rollout, starts
 from lfo.envs.spaces import ActionSpace
 from lfo.errors import LfoError
@@ -137,7 +138,7 @@ def evaluate_policy(
         limit = max_steps or (spec.max_episode_steps if spec else None)
         returns, lengths, cut = _in_turns(act, envs, resets, limit or NO_LIMIT_STEPS, progress)
         return Evaluation(
-            spec.id if spec else env_name(env if isinstance(env, str) else envs[0]),
+            spec.id if spec else name_of(env if isinstance(env, str) else envs[0]),
             returns,
             lengths,
             spec.reward_threshold if spec else None,
@@ -146,8 +147,7 @@ def evaluate_policy(
         )
     finally:
         if own:
-            for one in envs:
-                one.close()
+            close_all(envs)
 
 
 def _in_turns(

@@ -16,6 +16,7 @@ Differences
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -23,11 +24,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lfo.acting.evaluation import Evaluation, evaluate_policy
+from lfo.acting.evaluation import NO_LIMIT_STEPS, Evaluation, evaluate_policy
 from lfo.algorithms.inverse import Inverse, InverseConfig
 from lfo.algorithms.protocol import Agent
 from lfo.datasets import LfoError
-from lfo.envs.make import Env, EnvLike, env_name, make_env, make_envs, observation_keys, require_state_dim
+from lfo.envs.faults import EnvironmentFault, close_all, opened
+from lfo.envs.make import Env, EnvLike, make_envs, name_of, observation_keys, require_state_dim
 from lfo.envs.rollout import rollout
 from lfo.envs.spaces import ActionSpace
 from lfo.runs.folder import RunFolder
@@ -90,22 +92,39 @@ def learn_inverse(
         The rounds run by this call, in order.
 
     Raises:
-        LfoError: the environment does not fit the agent, or I diverged.
+        LfoError: the environment does not fit the agent or misbehaves, I diverged, or another process is writing
+            to the run.
         KeyboardInterrupt: after Ctrl-C; finished rounds are kept.
     """
     config = configure(config or InverseConfig(), settings, where="learn_inverse")
     if demonstrations is None and not agent.learns_offline:
         raise LfoError(f"{agent.name} imitates its data: pass the data set as demonstrations")
-    space, stage = _stage(env, agent, config)
+    shown = as_progress(progress)
+    try:
+        with nullcontext() if out is None else out.claim("interact"):
+            return _learn_inverse(agent, env, config, demonstrations, out, resume, shown, on_round)
+    finally:
+        if progress is True:
+            shown.close()
+
+
+def _learn_inverse(
+    agent: Agent,
+    env: EnvLike,
+    config: InverseConfig,
+    demonstrations: Table | None,
+    out: RunFolder | None,
+    resume: bool,
+    progress: Progress,
+    on_round: Callable[[Round], object],
+) -> list[Round]:
+    space, stage = _stage(agent, env, config, progress)
     state = {} if out is None else out.load_checkpoint(agent.units.device)
     if agent.inverse is None or not resume:
         attach_inverse(agent, config, space)
-    done = 0 if out is None or "inverse" not in state else _begin(agent, out, state, stage, resume=resume)
+    done = 0 if out is None else _begin(agent, out, state, stage, resume=resume)
     agent.record = {**agent.record, "interact": stage}
-    if out is not None:
-        out.write_info({**out.info(), "interact": stage})
-    shown = as_progress(progress)
-    rounds = _Rounds(agent, config, env, stage["env"], space, demonstrations, out, shown)
+    rounds = _Rounds(agent, config, env, stage["env"], space, demonstrations, out, progress)
     finished: list[Round] = []
     try:
         rounds.take_up(done)
@@ -118,11 +137,46 @@ def learn_inverse(
                     rounds.save(out, round_, stage)
                 finished.append(round_)
                 on_round(round_)
+    except EnvironmentFault as error:
+        if out is None or not (kept := done + len(finished)):
+            raise
+        raise LfoError(f"{error}; continue after round {kept} with --resume") from error
     finally:
         rounds.close()
-        if progress is True:
-            shown.close()
     return finished
+
+
+def _begin(
+    agent: Agent, out: RunFolder, state: dict[str, Any], stage: dict[str, Any], *, resume: bool
+) -> int:
+    """Write the stage into the record, and go back to the last round or forget those there are; the rounds done."""
+    done = int(state["inverse"]["rounds_done"]) if resume and "inverse" in state else 0
+    if done:
+        _check_same_stage(out, state["inverse"], stage)
+    out.write_info({**out.info(), "interact": stage})
+    if done:
+        restore(agent, out, state)
+    elif "inverse" in state:  # a stage without rounds takes the old one's place: no resume goes back to that
+        out.save_agent(agent, inverse={**stage, "rounds_done": 0})
+        out.write_rows("evaluations.csv", [])
+        out.forget_interactions()
+    return done
+
+
+def _stage(
+    agent: Agent, env: EnvLike, config: InverseConfig, progress: Progress
+) -> tuple[ActionSpace, dict[str, Any]]:
+    """The actions of an environment that fits the agent, and what the run records of the stage."""
+    with opened(env) as made:
+        require_state_dim(made, agent.units.state_dim, of="the run")
+        name = env if isinstance(env, str) else name_of(made)
+        if not (made.spec and made.spec.max_episode_steps):
+            progress.note(
+                f"{name} has no time limit: evaluation episodes are cut after {NO_LIMIT_STEPS:,} steps"
+            )
+        space, keys = ActionSpace.of(made), observation_keys(made)
+    stage = {"env": name, "space": space.to_record(), "config": asdict(config)}
+    return space, {**stage, "observation_keys": keys} if keys else stage
 
 
 def fit_inverse(
@@ -205,15 +259,12 @@ def require_fit(agent: Agent, env: EnvLike) -> None:
     Raises:
         LfoError: naming both.
     """
-    made = make_env(env)
-    try:
+    with opened(env) as made:
         require_state_dim(made, agent.units.state_dim, of="the run")
         found = ActionSpace.of(made)
-    finally:
-        made.close()
     if agent.inverse is not None and found.size != agent.inverse.space.size:
         raise LfoError(
-            f"environment {env_name(env)}: expected actions of length {agent.inverse.space.size}, as the run has "
+            f"environment {name_of(env)}: expected actions of length {agent.inverse.space.size}, as the run has "
             f"learned, found {found.size}; use the environment that it has interacted with"
         )
 
@@ -305,8 +356,7 @@ class _Rounds:
 
     def close(self) -> None:
         """Close the environments."""
-        for env in self.envs:
-            env.close()
+        close_all(self.envs)
 
     def _act(self, number: int, stop: Callable[[], bool]) -> bool:
         """``interactions`` steps of each member with its current policy and noise; False if interrupted."""
@@ -390,34 +440,6 @@ class _Rounds:
                 f"seed {self.agent.seeds[m]} stopped: {self.agent.stopped[m]} of the inverse stage; "
                 "its last good state is kept"
             )
-
-
-def _stage(env: EnvLike, agent: Agent, config: InverseConfig) -> tuple[ActionSpace, dict[str, Any]]:
-    """The actions of an environment that fits the agent, and what the run records of the stage."""
-    probe = make_env(env)
-    try:
-        require_state_dim(probe, agent.units.state_dim, of="the run")
-        space, keys = ActionSpace.of(probe), observation_keys(probe)
-        name = env if isinstance(env, str) else env_name(probe)
-    finally:
-        probe.close()
-    stage = {"env": name, "space": space.to_record(), "config": asdict(config)}
-    return space, {**stage, "observation_keys": keys} if keys else stage
-
-
-def _begin(
-    agent: Agent, out: RunFolder, state: dict[str, Any], stage: dict[str, Any], *, resume: bool
-) -> int:
-    """Take up the stage that a run holds, or replace it by a new one; the number of rounds done."""
-    if resume:
-        _check_same_stage(out, state["inverse"], stage)
-        restore(agent, state)
-        return int(state["inverse"]["rounds_done"])
-    # so that --resume cannot return to the old one
-    out.save_agent(agent, inverse={**stage, "rounds_done": 0})
-    out.write_rows("evaluations.csv", [])
-    out.forget_interactions()
-    return 0
 
 
 def _draws(seed: int, *stream: int) -> np.random.Generator:

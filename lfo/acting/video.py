@@ -16,7 +16,8 @@ import numpy as np
 
 from lfo.acting.evaluation import NO_LIMIT_STEPS
 from lfo.atomic import check_output
-from lfo.envs.make import Env, EnvLike, copyable, env_name, make_env
+from lfo.envs.faults import opened
+from lfo.envs.make import Env, EnvLike, copyable, make_env, name_of
 from lfo.envs.rollout import rollout, starts
 from lfo.envs.spaces import ActionSpace
 from lfo.errors import LfoError, data_error
@@ -158,10 +159,10 @@ def _renderable(env: EnvLike) -> Env:
         headless_backend()  # with one that does not work, MuJoCo does not even import
     if isinstance(env, gymnasium.Env) and env.render_mode != "rgb_array":
         env = copyable(env)
-    with closing(make_env(env)) as made:
+    with opened(env) as made:
         if "rgb_array" not in made.metadata.get("render_modes", ()):
             raise LfoError(
-                f"video: environment {env_name(env)} cannot render frames (no render mode 'rgb_array'); film another"
+                f"video: environment {name_of(env)} cannot render frames (no render mode 'rgb_array'); film another"
             )
         if _is_mujoco(made) and not os.environ.get("MUJOCO_GL"):
             os.environ["MUJOCO_GL"] = headless_backend()
@@ -204,3 +205,7 @@ def _render(env: Env) -> np.ndarray:
         return np.asarray(env.render())
     except gymnasium.error.DependencyNotInstalled as error:
         raise LfoError(f"video: drawing this environment needs another package: {error}") from error
+    except Exception as error:  # an environment is anyone's code
+        raise LfoError(
+            f"video: environment {name_of(env)}: render: {type(error).__name__}: {error}; leave --video out"
+        ) from error

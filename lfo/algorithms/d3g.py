@@ -188,13 +188,18 @@ class D3G(Algorithm):
         ``q_predicted`` and ``cycle_error`` are those of τ's last step.
         """
         critic_loss, q_data = self.critic_loss(batch, self.critic_target(batch))
-        baseline_loss, model_loss, baseline = self.model_loss(batch)
-        # No loss depends on another's parameters, so one step on the sum is a step on each
+        q = self.data_value(batch)
+        baseline_loss, baseline = self.baseline_loss(batch, q)
+        self.follow_spread(q, baseline)
+        model_loss = self.model_loss(batch, q, baseline)
+        # None of these losses depends on another's parameters: one step for all is a step for each
         descend(self.value_optimiser, critic_loss + baseline_loss + model_loss)
 
         if self.updates % self.config.predictor_every == 0:
-            descend(self.predictor_optimiser, self.predictor_loss(batch, baseline))
+            predictor_loss, value, error = self.predictor_loss(batch, baseline)
+            descend(self.predictor_optimiser, predictor_loss)
             self.follow_targets()
+            self.predictor_metrics.copy_(torch.stack([value, error], dim=1))
 
         self.updates += 1
         q_predicted, cycle_error = self.predictor_metrics.unbind(dim=1)
@@ -230,38 +235,41 @@ class D3G(Algorithm):
         loss = ((q1 - target).square() + (q2 - target).square()).mean(dim=(1, 2))
         return loss, q1.detach().mean(dim=(1, 2))
 
-    def model_loss(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor | None]:
-        """L_χ and L_φ = ‖h_φ(s, Q_θ'1(s, s')) − (s' − s)‖² [M], the value detached; and V_χ(s) [M, B, 1].
+    @torch.no_grad()
+    def data_value(self, batch: Batch) -> Tensor:
+        """Q_θ'1(s, s') [M, B, 1] of the minibatch's transitions."""
+        return self.value(self.target_critic1, batch.states, batch.deltas)
 
-        L_χ = |κ − 1(u<0)| u² for u = Q_θ'1(s, s') − V_χ(s); without ``relative_value`` there is no V_χ.
-        """
-        with torch.no_grad():
-            q = self.value(self.target_critic1, batch.states, batch.deltas)
-        baseline, baseline_loss = None, q.new_zeros(())
-        if self.config.relative_value:
-            fitted = self.baseline(batch.states)
-            errors = q - fitted
-            self._follow_spread(errors.detach())
-            baseline, baseline_loss = (
-                fitted.detach(),
-                expectile_loss(errors, self.config.expectile).mean((1, 2)),
-            )
-        predicted = self._forward_model(batch.states, q, baseline, clip=False)
-        return baseline_loss, self._norm(predicted - batch.deltas), baseline
+    def baseline_loss(self, batch: Batch, q: Tensor) -> tuple[Tensor, Tensor | None]:
+        """L_χ = |κ − 1(u<0)| u² for u = q − V_χ(s) [M]; and V_χ(s) [M, B, 1], if ``relative_value``."""
+        if not self.config.relative_value:
+            return q.new_zeros(()), None
+        baseline = self.baseline(batch.states)
+        return expectile_loss(q - baseline, self.config.expectile).mean(dim=(1, 2)), baseline.detach()
 
-    def predictor_loss(self, batch: Batch, baseline: Tensor | None) -> Tensor:
+    @torch.no_grad()
+    def follow_spread(self, q: Tensor, baseline: Tensor | None) -> None:
+        """σ follows the root mean square of q − V_χ(s): a plain mean over steps at first, then a running one."""
+        if baseline is not None:
+            rms = (q - baseline).square().mean(dim=1, keepdim=True).sqrt().clamp(min=1e-6)
+            self.spread.lerp_(rms, max(0.005, 1 / (self.updates + 1)))
+
+    def model_loss(self, batch: Batch, q: Tensor, baseline: Tensor | None) -> Tensor:
+        """L_φ = ‖h_φ(s, q) − (s' − s)‖² [M] for the value q of (s, s')."""
+        return self._norm(self._forward_model(batch.states, q, baseline, clip=False) - batch.deltas)
+
+    def predictor_loss(self, batch: Batch, baseline: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """L_ψ = −Q_θ1(s, C(s, τ_ψ(s))) + β‖τ_ψ(s) − C(s, τ_ψ(s))‖² [M], through Q and f into ψ only.
 
-        With ``relative_value`` the value is in units of σ.
+        With ``relative_value`` the value is in units of σ. Also its two terms, for the record: value and cycle error.
         """
         with passed_through(self.critic1, self.model):
             proposed = self.predict(self.predictor, batch.states)
             reached = self.cycle(self.critic1, batch.states, proposed, baseline)
             value = self.value(self.critic1, batch.states, reached).mean(dim=(1, 2))
-        cycle_error = self._norm(proposed - reached)
-        self.predictor_metrics.copy_(torch.stack([value.detach(), cycle_error.detach()], dim=1))
+        error = self._norm(proposed - reached)
         unit = self.spread[:, 0, 0] if self.config.relative_value else 1.0
-        return self.config.cycle_weight * cycle_error - value / unit
+        return self.config.cycle_weight * error - value / unit, value.detach(), error.detach()
 
     @torch.no_grad()
     def follow_targets(self) -> None:
@@ -318,11 +326,6 @@ class D3G(Algorithm):
     def _unknown(self, states: Tensor) -> Tensor:
         """Whether ``states`` [M, B, S] lie further from the data's mean than is known, [M, B, 1]."""
         return (states.abs() * self.units.moving).amax(dim=-1, keepdim=True) > self.config.known_within
-
-    def _follow_spread(self, errors: Tensor) -> None:
-        """σ follows the root mean square of ``errors`` [M, B, 1]: their plain mean at first, then a running one."""
-        rms = errors.square().mean(dim=1, keepdim=True).sqrt().clamp(min=1e-6)
-        self.spread.lerp_(rms, max(0.005, 1 / (self.updates + 1)))
 
     def _forward_model(
         self, states: Tensor, q: Tensor, baseline: Tensor | None, *, clip: bool = True

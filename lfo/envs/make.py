@@ -22,10 +22,10 @@ __all__ = [
     "Env",
     "EnvLike",
     "copyable",
-    "env_name",
     "full_id",
     "make_env",
     "make_envs",
+    "name_of",
     "observation_keys",
     "observation_length",
     "require_state_dim",
@@ -79,7 +79,7 @@ def make_envs(env: EnvLike, number: int, *, least: int | None = None) -> list[En
     envs = [make_env(env) for _ in range(number)]
     if len({id(made.unwrapped) for made in envs}) < number:
         raise LfoError(
-            f"environment {env_name(env)}: expected a new environment from each call of the function, found the same "
+            f"environment {name_of(env)}: expected a new environment from each call of the function, found the same "
             "one twice; make it inside the function"
         )
     return envs
@@ -97,13 +97,13 @@ def copyable(env: EnvLike) -> EnvLike:
     if spec is None or any(wrapper.kwargs is None for wrapper in spec.additional_wrappers):
         reason = "it was not made by gymnasium.make" if spec is None else "a wrapper keeps no arguments"
         raise LfoError(
-            f"environment {env_name(env)}: several copies are needed, and this object cannot be copied ({reason}); "
+            f"environment {name_of(env)}: several copies are needed, and this object cannot be copied ({reason}); "
             "pass a function that makes one, such as `lambda: Wrapper(MyEnv())`"
         )
     return spec
 
 
-def env_name(env: EnvLike) -> str:
+def name_of(env: EnvLike) -> str:
     """What errors and records call an environment: its id, or else the name of its class or function."""
     if isinstance(env, str):
         return env
@@ -118,7 +118,7 @@ def full_id(env: EnvLike, made: Env) -> str:
     """The id that makes ``made``, made from ``env``, again: with its version and its module, if it has one."""
     module, colon, _ = env.rpartition(":") if isinstance(env, str) else ("", "", "")
     if made.spec is None:
-        return env if isinstance(env, str) else env_name(made)
+        return env if isinstance(env, str) else name_of(made)
     return f"{module}{colon}{made.spec.id}"
 
 
@@ -151,7 +151,7 @@ def require_state_dim(
     found = observation_length(env)
     if found == expected:
         return
-    env_id = env_name(env)
+    env_id = name_of(env)
     hint = f"use {use}"
     if {found, expected} == {10, 11} and env_id.startswith("Reacher"):
         hint = f"Reacher has 11 observations up to v4 and 10 in v5: {hint}"
@@ -170,7 +170,7 @@ class _Borrowed(gym.Wrapper[Any, Any, Any, Any]):
 
 def _start(env: str | EnvSpec | Callable[..., Env], kwargs: dict[str, Any]) -> Env:
     """Make what an id, a spec or a function stands for."""
-    name = env_name(env)
+    name = name_of(env)
     made: Any
     try:
         if isinstance(env, str | EnvSpec):
@@ -242,7 +242,7 @@ def _leaves(space: Space[Any], name: str = "") -> Iterator[tuple[str, Space[Any]
 
 def _vectors(made: Env, env: EnvLike) -> Env:
     """Flatten observations and actions that are not vectors."""
-    name, observations, actions = env_name(env), made.observation_space, made.action_space
+    name, observations, actions = name_of(env), made.observation_space, made.action_space
     for key, part in _leaves(observations):
         image = isinstance(part, Box) and len(part.shape) > 1 and part.dtype == np.uint8
         if image or not isinstance(part, Box):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 
+from lfo.envs.faults import blamed, check_step, is_number, refuse, reset
 from lfo.envs.make import Env, observation_length
 
 __all__ = ["Act", "Step", "rollout", "starts"]
@@ -16,6 +17,9 @@ Act = Callable[[np.ndarray, list[int]], np.ndarray]
 
 Ignore the rows of environments that are not running. The array is reused for the next step.
 """
+
+
+_PLAIN = {float, int, np.float64, np.float32}
 
 
 class Step(NamedTuple):
@@ -57,36 +61,93 @@ def rollout(
 
     Yields:
         Each step, until no environment is running.
+
+    Raises:
+        EnvironmentFault: an environment raises an error, or returns something else than five values, an observation
+            of another length, or a number that is not finite.
     """
-    count = len(envs)
-    observations = np.empty((count, observation_length(envs[0])), dtype=np.float32)
-    for i, (env, seed) in enumerate(zip(envs, seeds, strict=True)):
-        observations[i] = env.reset(seed=int(seed))[0]
-    next_observations = np.zeros_like(observations)
-    rewards, terminated, truncated = np.zeros(count), np.zeros(count, bool), np.zeros(count, bool)
-    steps, left = [env.step for env in envs], list(quotas)
-    running = [i for i in range(count) if left[i] > 0]
+    world = _World(envs)
+    for i, seed in zip(range(len(envs)), seeds, strict=True):
+        world.observations[i] = reset(envs[i], seed=int(seed))
+    left = list(quotas)
+    running = [i for i in range(len(envs)) if left[i] > 0]
     until = min((left[i] for i in running), default=0)  # before that, only the end of an episode stops one
-    t = 0
     while running:
-        actions = act(observations, running)
-        ended = False
-        for i, action in zip(running, actions, strict=True):
-            next_observations[i], rewards[i], over, cut, _ = steps[i](action)
-            if over or cut:
-                terminated[i], truncated[i], ended = over, cut, True
-        yield Step(running, next_observations, rewards, terminated, truncated)
-        t += 1
-        rows = slice(None) if len(running) == count else running
-        observations[rows] = next_observations[rows]
-        if ended:
-            over_now = {i for i in running if terminated[i] or truncated[i]}
-            terminated[:], truncated[:] = False, False
-            if episodes:
-                running = [i for i in running if i not in over_now]
-            else:
-                for i in sorted(over_now):
-                    observations[i] = envs[i].reset()[0]
-        if t >= until or (ended and episodes):
-            running = [i for i in running if left[i] > t]
+        ended = world.step(running, act(world.observations, running))
+        yield Step(running, world.next_observations, world.rewards, world.terminated, world.truncated)
+        over_now = world.take_over(running, ended)
+        if episodes:
+            running = [i for i in running if i not in over_now] if over_now else running
+        else:
+            for i in sorted(over_now):
+                world.observations[i] = reset(envs[i], f"reset after step {world.steps}")
+        if world.steps >= until or (ended and episodes):
+            running = [i for i in running if left[i] > world.steps]
             until = min((left[i] for i in running), default=0)
+
+
+class _World:
+    """E environments, where they are, and what their last step returned."""
+
+    def __init__(self, envs: Sequence[Env]) -> None:
+        self.envs = envs
+        self.steps = 0
+        self.length = observation_length(envs[0])
+        self.observations = np.empty((len(envs), self.length), dtype=np.float32)
+        self.next_observations = np.zeros_like(self.observations)
+        self.rewards = np.zeros(len(envs))
+        self.terminated, self.truncated = np.zeros(len(envs), bool), np.zeros(len(envs), bool)
+        self._step = [env.step for env in envs]
+        self._finite = [
+            (array, np.empty(array.shape, bool)) for array in (self.next_observations, self.rewards)
+        ]
+        self._all = [np.ones(array.shape, bool).tobytes() for array, _ in self._finite]
+
+    def step(self, running: list[int], actions: np.ndarray) -> bool:
+        """Step the running environments; whether an episode ended."""
+        next_observations, rewards, length = self.next_observations, self.rewards, self.length
+        ended, result, i = False, None, 0
+        try:
+            for i, action in zip(running, actions, strict=True):
+                result = self._step[i](action)
+                next_observation, reward, over, cut, _ = result
+                if len(next_observation) != length or (type(reward) not in _PLAIN and not is_number(reward)):
+                    raise TypeError
+                next_observations[i], rewards[i] = next_observation, reward
+                if over or cut:
+                    self.terminated[i], self.truncated[i], ended = over, cut, True
+        except Exception as error:
+            self._explain(i, result, error)
+        self.steps += 1
+        for (array, finite), fine in zip(self._finite, self._all, strict=True):
+            if np.isfinite(array, finite).tobytes() != fine:
+                self._refuse_non_finite(array, finite)
+        return ended
+
+    def take_over(self, running: list[int], ended: bool) -> set[int]:
+        """Make the next observations the current ones; the environments whose episode ended."""
+        rows = slice(None) if len(running) == len(self.envs) else running
+        self.observations[rows] = self.next_observations[rows]
+        if not ended:
+            return set()
+        over_now = {i for i in running if self.terminated[i] or self.truncated[i]}
+        self.terminated[:], self.truncated[:] = False, False
+        return over_now
+
+    def _explain(self, i: int, result: object, error: Exception) -> NoReturn:
+        env, call = self.envs[i], f"step {self.steps + 1}"
+        inside = error.__traceback__ is not None and error.__traceback__.tb_next is not None
+        if not inside:  # the loop's own lines failed on what the environment returned
+            check_step(env, call, result)
+        with blamed(env, call):
+            raise error
+
+    def _refuse_non_finite(self, array: np.ndarray, finite: np.ndarray) -> NoReturn:
+        place = np.argwhere(~finite)[0].tolist()
+        what = "reward" if array is self.rewards else f"observation, dimension {place[1]}"
+        refuse(
+            self.envs[place[0]],
+            f"step {self.steps}",
+            f"expected a finite {what}, found {array[tuple(place)]}, so the simulation is unstable under these actions "
+            "or its code is wrong",
+        )

@@ -8,10 +8,10 @@ resumed run drops whatever else is on disk beyond the point that it marks.
 from __future__ import annotations
 
 import json
-import pickle
 import shutil
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,17 @@ import torch
 from lfo.algorithms.protocol import Agent
 from lfo.atomic import atomic_file, check_folder, make_folder, read_csv, write_csv, write_whole
 from lfo.datasets import LfoError
+from lfo.datasets.columns import refuse_if_larger_than_memory
+from lfo.datasets.hdf5 import plain_dataset
+from lfo.locks import claimed
+from lfo.runs.schema import check_interactions, check_record, check_rows
 from lfo.runs.upgrade import upgrade_checkpoint
 
 __all__ = ["CHECKPOINT_FORMAT", "RunFolder"]
 
 CHECKPOINT_FORMAT = 2
+_LOCK = ".run.lock"
+_ARRAYS = ("observations", "next_observations", "rewards", "terminals", "timeouts", "actions")
 
 
 class RunFolder:
@@ -38,11 +44,38 @@ class RunFolder:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self._claimed = False
 
     @property
     def checkpoint_path(self) -> Path:
         """Weights and everything an exact resume needs."""
         return self.path / "checkpoint.pt"
+
+    @contextmanager
+    def claim(self, work: str) -> Iterator[None]:
+        """Be the only process that writes here for the block; what killed processes left half written is removed.
+
+        Blocks of one object may be nested. The folder is made if there is none.
+
+        Args:
+            work: what is being done, such as ``interact``; another process is told.
+
+        Raises:
+            LfoError: another process is writing here, or the folder cannot be written to.
+        """
+        if self._claimed:
+            yield
+            return
+        make_folder(self.path)
+        with claimed(self.path / _LOCK, work, of=self.path):
+            for pattern in (".*.tmp", "interactions/.*.tmp"):
+                for left in self.path.glob(pattern):
+                    left.unlink(missing_ok=True)
+            self._claimed = True
+            try:
+                yield
+            finally:
+                self._claimed = False
 
     def check_free(self, *, overwrite: bool) -> None:
         """Check that a new run may go here. Call it before long work.
@@ -59,9 +92,13 @@ class RunFolder:
             LfoError: see :meth:`check_free`; or the folder cannot be made.
         """
         self.check_free(overwrite=overwrite)
-        if self.path.is_dir():
-            shutil.rmtree(self.path)
         make_folder(self.path)
+        # run.json last: killed on the way, this is still a folder that --overwrite replaces.
+        for inside in sorted(self.path.iterdir(), key=lambda inside: inside.name == "run.json"):
+            if inside.is_dir() and not inside.is_symlink():
+                shutil.rmtree(inside)
+            elif not inside.name.startswith(_LOCK):
+                inside.unlink()
 
     def write_info(self, info: Mapping[str, Any]) -> None:
         """Write ``run.json``."""
@@ -78,14 +115,15 @@ class RunFolder:
             what = "no run.json in it" if self.path.is_dir() else "nothing there"
             raise LfoError(f"{self.path}: expected a run folder, found {what}; make one with `d3g-lfo train`")
         try:
-            info = json.loads(path.read_text())
-        except (ValueError, UnicodeDecodeError) as error:
+            info = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        except (ValueError, RecursionError) as error:
             raise LfoError(
-                f"{path}: expected JSON, found something else ({error}); train the run again"
+                f"{path}: expected JSON, found something else ({' '.join(str(error).split())[:100]}); restore the "
+                "file from a copy, or train the run again"
             ) from error
-        if not isinstance(info, dict) or "members" not in info or "algo" not in info:
-            raise LfoError(f"{path}: expected the record of a run, found other JSON; train the run again")
-        return info
+        return check_record(path, info)
 
     def save_agent(self, agent: Agent, **more: Any) -> None:
         """Write the checkpoint of an agent, with ``more`` entries. Record stopped members in ``run.json``.
@@ -124,26 +162,33 @@ class RunFolder:
         if not path.is_file():
             raise LfoError(f"{path}: no checkpoint yet; run `d3g-lfo train` to its end or pass it --resume")
         try:
-            state = torch.load(path, map_location=device, weights_only=True)
-        except (
-            pickle.UnpicklingError,
-            RuntimeError,
-            EOFError,
-            OSError,
-            zipfile.BadZipFile,
-            KeyError,
-        ) as error:
+            with open(path, "rb") as file:
+                with zipfile.ZipFile(file) as archive:
+                    damaged = archive.testzip()  # torch does not compare checksums
+                if damaged is not None:
+                    raise zipfile.BadZipFile(f"wrong checksum of {damaged}")
+                file.seek(0)
+                state = torch.load(file, map_location=device, weights_only=True)
+            if isinstance(state, dict) and state.get("format") == 1:
+                state = upgrade_checkpoint(state)
+        except MemoryError:
+            raise
+        except PermissionError as error:
+            raise _unreadable(path, error) from error
+        except Exception as error:  # a damaged archive can raise anything
             raise LfoError(
-                f"{path}: expected a checkpoint of this project, found a damaged or foreign file; train the run again"
+                f"{path}: expected a checkpoint of this project, found a damaged or foreign file "
+                f"({' '.join(str(error).split())[:80] or type(error).__name__}); restore the file from a copy, or "
+                "train the run again"
             ) from error
-        if isinstance(state, dict) and state.get("format") == 1:
-            state = upgrade_checkpoint(state)
         found = state.get("format") if isinstance(state, dict) else None
         if found != CHECKPOINT_FORMAT:
             raise LfoError(
                 f"{path}: expected checkpoint format {CHECKPOINT_FORMAT}, found {found}; "
                 "use the version of d3g-lfo named in run.json, or train the run again"
             )
+        if not (isinstance(state.get("agent"), dict) and isinstance(state.get("stopped"), dict)):
+            raise LfoError(f"{path}: expected an agent and who stopped, found neither; train the run again")
         return dict(state)
 
     def write_rows(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -151,8 +196,16 @@ class RunFolder:
         write_csv(self.path / name, rows)
 
     def rows(self, name: str) -> list[dict[str, str]]:
-        """Read a CSV file of this folder; a missing one has no rows."""
-        return read_csv(self.path / name)
+        """Read a CSV file of this folder; a missing one has no rows.
+
+        Raises:
+            LfoError: it cannot be read, or a value is not what the column holds.
+        """
+        path = self.path / name
+        rows = read_csv(path)
+        if rows:
+            check_rows(path, rows, len(self.info()["members"]))
+        return rows
 
     def interactions_spent(self) -> int:
         """Environment steps of each member in the rounds finished so far."""
@@ -183,8 +236,17 @@ class RunFolder:
         paths = sorted(folder.glob("round-*.h5"))
         if rounds is not None and not old.is_file():
             paths = [_round_path(folder, number) for number in range(1, rounds + 1)]
-        parts = [_read_arrays(path) for path in ([old] if old.is_file() else []) + paths]
+        info = self.info()
+        parts = [
+            check_interactions(path, _read_arrays(path), len(info["members"]), int(info["state_dim"]))
+            for path in ([old] if old.is_file() else []) + paths
+        ]
         names = set.intersection(*(set(part) for part in parts)) if parts else set()
+        if len({part["actions"].shape[2] for part in parts if "actions" in part}) > 1:
+            raise LfoError(
+                f"{folder}: expected actions of one length in all rounds, found several; restore the files from a "
+                f"copy, or start again with `d3g-lfo interact {self.path} --overwrite`"
+            )
         return {name: np.concatenate([part[name] for part in parts], axis=1) for name in sorted(names)}
 
     def forget_interactions(self) -> None:
@@ -198,11 +260,24 @@ def _round_path(folder: Path, number: int) -> Path:
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with h5py.File(path, "r") as file:
-            return {name: file[name][()] for name in file}
-    except (OSError, KeyError, RuntimeError) as error:
-        found = "nothing there" if not path.is_file() else "a damaged file"
-        raise LfoError(
-            f"{path}: expected a round's interactions in HDF5, found {found}; run interact with --overwrite"
-        ) from error
+    if not path.is_file():
+        found = "nothing there"
+    else:
+        try:
+            with h5py.File(path, "r") as file:
+                stored = {name: plain_dataset(path, file, name) for name in _ARRAYS if name in file}
+                refuse_if_larger_than_memory(str(path), sum(array.size * 4 for array in stored.values()))
+                return {name: np.asarray(array[()]) for name, array in stored.items()}
+        except PermissionError as error:
+            raise _unreadable(path, error) from error
+        except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
+            found = f"a damaged file ({' '.join(str(error).split())[:80]})"
+    raise LfoError(
+        f"{path}: expected a round's interactions in HDF5, found {found}; restore the file from a copy, or run "
+        "interact with --overwrite"
+    )
+
+
+def _unreadable(path: Path, error: OSError) -> LfoError:
+    reason = error.strerror or " ".join(str(error).split())[:80]
+    return LfoError(f"{path}: cannot be read ({reason}); check its permissions")

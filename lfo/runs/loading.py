@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from lfo.algorithms import registry
@@ -37,25 +38,37 @@ def load_agent(out: RunFolder, device: str = "auto") -> Agent:
     seeds = [int(member["seed"]) for member in info["members"]]
     agent: Agent = spec.cls(config, Units(len(seeds), int(info["state_dim"])).to(where), seeds)
     agent.record = info
-    try:
+    with _fitting(out):
         stage = state.get("inverse")
         if stage is not None:
             attach_inverse(agent, InverseConfig(**stage["config"]), ActionSpace.from_record(stage["space"]))
-        restore(agent, state)
-        if stage is not None and not stage["rounds_done"]:
-            agent.inverse = None  # the stage was started again: nothing is learned yet
-    except (TypeError, KeyError, ValueError, RuntimeError) as error:
-        raise LfoError(
-            f"{out.checkpoint_path}: expected the checkpoint of this run.json, found another "
-            f"({str(error).splitlines()[0]}); use the d3g-lfo version that run.json names, or train the run again"
-        ) from error
+    restore(agent, out, state)
+    if stage is not None and not stage["rounds_done"]:
+        agent.inverse = None  # the stage was started again: nothing is learned yet
     return agent
 
 
-def restore(agent: Agent, state: Mapping[str, Any]) -> None:
-    """Put an agent into the state that a checkpoint holds."""
-    agent.load_state_dict(state["agent"])
-    agent.stopped = {int(m): str(reason) for m, reason in state["stopped"].items()}
+def restore(agent: Agent, out: RunFolder, state: Mapping[str, Any]) -> None:
+    """Put an agent into the state that the checkpoint of ``out`` holds.
+
+    Raises:
+        LfoError: the state is that of another agent.
+    """
+    with _fitting(out):
+        agent.load_state_dict(state["agent"])
+        agent.stopped = {int(m): str(reason) for m, reason in state["stopped"].items()}
+
+
+@contextmanager
+def _fitting(out: RunFolder) -> Iterator[None]:
+    try:
+        yield
+    except (TypeError, KeyError, ValueError, RuntimeError, AttributeError, IndexError) as error:
+        raise LfoError(
+            f"{out.checkpoint_path}: expected the checkpoint of this run.json, found another "
+            f"({[*str(error).splitlines(), type(error).__name__][0]}); use the d3g-lfo version that run.json names, "
+            "or train the run again"
+        ) from error
 
 
 def attach_inverse(agent: Agent, config: InverseConfig, space: ActionSpace) -> None:

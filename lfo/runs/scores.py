@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lfo.errors import LfoError
-
 if TYPE_CHECKING:
     from lfo.runs.folder import RunFolder
 
@@ -67,20 +65,14 @@ def read_rounds(run: RunFolder) -> Rounds:
     """
     count, rows = len(run.info()["members"]), run.rows("evaluations.csv")
     names = ("member", "round", "interactions", "return")
-    try:
-        values = np.array([[float(row[name]) for name in names] for row in rows]).reshape(-1, 4)
-        index = (values[:, 0].astype(int), values[:, 1].astype(int) - 1)
-        shape = (count, int(values[:, 1].max(initial=0)))
-        sums, episodes = np.zeros(shape), np.zeros(shape)
-        interactions = np.zeros(shape, dtype=np.int64)
-        np.add.at(sums, index, values[:, 3])
-        np.add.at(episodes, index, 1)
-        interactions[index] = values[:, 2].astype(np.int64)
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise LfoError(
-            f"{run.path / 'evaluations.csv'}: expected columns of numbers {', '.join(names)} for {count} members, "
-            f"found something else ({error}); run `d3g-lfo interact {run.path} --overwrite` to measure again"
-        ) from error
+    values = np.array([[float(row[name]) for name in names] for row in rows]).reshape(-1, 4)
+    index = (values[:, 0].astype(int), values[:, 1].astype(int) - 1)
+    shape = (count, int(values[:, 1].max(initial=0)))
+    sums, episodes = np.zeros(shape), np.zeros(shape)
+    interactions = np.zeros(shape, dtype=np.int64)
+    np.add.at(sums, index, values[:, 3])
+    np.add.at(episodes, index, 1)
+    interactions[index] = values[:, 2].astype(np.int64)
     scores = np.divide(sums, episodes, out=np.full_like(sums, np.nan), where=episodes > 0)
     return Rounds(interactions, scores)
 

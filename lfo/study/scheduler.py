@@ -24,6 +24,7 @@ from pathlib import Path
 
 from lfo.atomic import check_folder, make_folder, read_csv
 from lfo.datasets import LfoError
+from lfo.locks import locked
 from lfo.processes import available_cores
 from lfo.runs.hardware import pick_device
 from lfo.study.cell import work_units
@@ -39,7 +40,7 @@ from lfo.study.spec import (
     same_study,
     save_study,
 )
-from lfo.study.status import Overview, locked, overview, read_status, write_status
+from lfo.study.status import Overview, overview, read_status, write_status
 from lfo.study.worker import STOPPED
 from lfo.training.interrupts import interruptible
 

@@ -5,18 +5,16 @@ from __future__ import annotations
 import heapq
 import json
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from lfo.atomic import write_whole
+from lfo.locks import locked
 from lfo.study.spec import Cell, cells, load_study
 
-__all__ = ["ACTIVE", "Overview", "Row", "Status", "locked", "overview", "read_status", "write_status"]
+__all__ = ["ACTIVE", "Overview", "Row", "Status", "overview", "read_status", "write_status"]
 
 ACTIVE = ("collecting", "training", "interacting", "evaluating")
 """States of a cell that is being worked on."""
@@ -59,28 +57,6 @@ def write_status(folder: str | Path, cell: Cell, status: Status) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(asdict(replace(status, updated=now, pid=os.getpid())))
     write_whole(path, text + "\n", durable=False)  # written every second, and easily replaced
-
-
-@contextmanager
-def locked(path: Path, *, timeout: float = 0.0) -> Iterator[bool]:
-    """Hold a lock for the block, and yield whether it is held.
-
-    The system frees the lock when its holder ends, however that happens; the file alone means nothing.
-
-    Args:
-        path: of the lock's file.
-        timeout: seconds to wait for a lock that someone else holds; -1 waits until it is free.
-    """
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=timeout)
-    except Timeout:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        lock.release()
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,8 @@ from lfo.datasets import LfoError, save
 from lfo.datasets.collect import collect
 from lfo.datasets.policies import load_policy
 from lfo.envs.make import make_env
+from lfo.locks import locked
 from lfo.study.spec import Study, cells, data_names, load_study
-from lfo.study.status import locked
 
 __all__ = ["STOPPED", "collect_data", "main", "measure_experts"]
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, held back until a step is done."""
+"""Ctrl-C, SIGTERM and SIGHUP, held back until a step is done."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ __all__ = ["interruptible"]
 
 @contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
-    """Hold SIGINT and SIGTERM back, and yield a function that tells whether one was received.
+    """Hold SIGINT, SIGTERM and SIGHUP back, and yield a function that tells whether one was received.
+
+    SIGHUP is left alone where it is ignored, as under nohup.
 
     A signal that was held is raised as KeyboardInterrupt at the end of the block. A second Ctrl-C is not held back.
     """
@@ -27,7 +29,10 @@ def interruptible() -> Iterator[Callable[[], bool]]:
     if current_thread() is not main_thread():
         yield lambda: False
         return
-    before = {number: signal.signal(number, hold) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)  # the terminal was closed
+    before = {number: signal.signal(number, hold) for number in numbers}
     try:
         yield lambda: bool(caught)
     finally:

@@ -11,6 +11,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -180,9 +181,26 @@ def train(
         The agent, trained (for an algorithm that does not learn offline: prepared), and its data.
 
     Raises:
-        LfoError: every member diverged, or the folder holds another run than the one to resume.
+        LfoError: every member diverged; the folder holds another run than the one to resume, or one of more
+            steps; another process is writing to it.
         KeyboardInterrupt: after Ctrl-C, the checkpoint written.
     """
+    with nullcontext() if out is None else out.claim("train"):
+        return _train(datasets, algorithm, config, members, steps, device, out, resume, command, progress)
+
+
+def _train(
+    datasets: Sequence[Transitions],
+    algorithm: type[Any],
+    config: Config,
+    members: Sequence[Member],
+    steps: int,
+    device: str,
+    out: RunFolder | None,
+    resume: bool,
+    command: str | None,
+    progress: Progress | None,
+) -> tuple[Agent, Table]:
     where = pick_device(device)
     agent, table = build(algorithm, config, datasets, members, where)
     if where.type == "cuda":
@@ -192,6 +210,11 @@ def train(
     history = None
     if out is not None and resume:
         check_same_run(out, info)
+        if steps < (most := int(out.info()["steps"])):
+            raise LfoError(
+                f"{out.path}: --resume: steps: expected at least the {most:,} that the run was started for, found "
+                f"{steps:,}; leave --steps out, or train into another folder"
+            )
         if out.checkpoint_path.is_file():
             history = _restore(agent, out)
         out.write_info({**out.info(), "steps": steps})
@@ -212,7 +235,7 @@ def _restore(agent: Agent, out: RunFolder) -> Tensor | None:
             f"{out.path}: --resume: expected a run in training, found one whose inverse dynamics are learned "
             f"already; continue with `d3g-lfo interact {out.path} --resume`, or train into another folder"
         )
-    restore(agent, state)
+    restore(agent, out, state)
     history: Tensor | None = state.get("history")
     return history
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import ast
+import errno
+import os
 from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
-from shell import d3g
+from shell import d3g, error, start
 
 from lfo.algorithms import registry
 from lfo.cli import COMMANDS, cli
 from lfo.cli._common import option
+from lfo.datasets import readers
 
 CLI = Path(__file__).parents[2] / "cli"
 
@@ -77,3 +80,46 @@ def test_a_missing_module_is_named_with_a_remedy(
     assert done.err.count("\n") == 1
     assert f"No module named {module!r}" in done.err
     assert done.err.strip().endswith(remedy)
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (
+            KeyError("x"),
+            "Error: unexpected KeyError: 'x'; this is a fault of d3g-lfo: please report it with what",
+        ),
+        (ZeroDivisionError(), "Error: unexpected ZeroDivisionError: no reason given; this is a fault"),
+        (RecursionError("deep\nin"), "Error: unexpected RecursionError: deep in; this is"),
+        (
+            MemoryError("Unable to allocate 9 EiB"),
+            "Error: out of memory: Unable to allocate 9 EiB; free some",
+        ),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: 9"), "Error: out of memory: DefaultCPU"),
+        (OSError(errno.ENOSPC, "No space left", "d.h5"), "Error: d.h5: No space left"),
+    ],
+)
+def test_what_nobody_foresaw_is_one_line(
+    fault: Exception, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(source: str, with_actions: bool) -> None:
+        raise fault
+
+    monkeypatch.setattr(readers, "_read", fail)
+    assert error("inspect", "d.h5").startswith(message)
+    with pytest.raises(type(fault)):
+        d3g("--debug", "inspect", "d.h5")
+
+
+@pytest.mark.parametrize("name", ["st é.h5", b"\xff\xfe.h5"])
+def test_any_terminal_and_any_name_will_do(
+    dataset: Path, tmp_path: Path, name: str | bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / os.fsdecode(name)
+    path.write_bytes(dataset.read_bytes())
+    for key, value in {"PYTHONIOENCODING": "ascii", "MPLBACKEND": "nonsense", "LC_ALL": "C"}.items():
+        monkeypatch.setenv(key, value)
+    with start("inspect", path) as process:
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+    assert "InvertedPendulum-v5" in out

@@ -26,11 +26,12 @@ from lfo.algorithms import registry
 from lfo.cli._progress import Pace
 from lfo.cli.study import _Live, table
 from lfo.datasets import LfoError, load
+from lfo.locks import locked
 from lfo.study import report as study_report
 from lfo.study import scheduler as study_run
 from lfo.study.cell import work_on
 from lfo.study.spec import Cell, load_study, to_toml
-from lfo.study.status import Overview, Row, Status, locked, overview, read_status, write_status
+from lfo.study.status import Overview, Row, Status, overview, read_status, write_status
 from lfo.study.worker import collect_data, measure_experts
 
 TINY = """

@@ -222,7 +222,12 @@ def test_what_a_run_killed_at_once_leaves_is_no_obstacle(dataset: Path, tmp_path
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / ".run.json.123.tmp").write_text("{")
     must("train", dataset, "-o", tmp_path / "run", *TINY)
-    assert sorted(p.suffix for p in (tmp_path / "run").iterdir() if p.is_file()) == [".csv", ".json", ".pt"]
+    assert [p.name for p in (tmp_path / "run").glob(".*")] == [".run.lock"]
+    assert sorted(p.suffix for p in (tmp_path / "run").glob("[!.]*") if p.is_file()) == [
+        ".csv",
+        ".json",
+        ".pt",
+    ]
 
 
 def test_refuses_an_output_that_cannot_be_written(dataset: Path, tmp_path: Path) -> None:

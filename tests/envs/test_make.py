@@ -16,7 +16,7 @@ from lfo.acting.evaluation import evaluate_policy
 from lfo.acting.video import headless_backend, record_video
 from lfo.datasets import LfoError, Transitions, save
 from lfo.datasets.collect import collect
-from lfo.envs.make import env_name, full_id, make_env, make_envs, observation_keys
+from lfo.envs.make import full_id, make_env, make_envs, name_of, observation_keys
 
 ENV = "InvertedPendulum-v5"
 ROUND = {"rounds": 1, "interactions": 20, "grad_steps": 3, "episodes": 2, "hidden": 8, "batch_size": 8}
@@ -178,7 +178,7 @@ def test_functions_that_cannot_be_used() -> None:
 
 
 def test_names() -> None:
-    assert [env_name(env) for env in (ENV, pendulum(), Parts(), Parts, pendulum)] == [
+    assert [name_of(env) for env in (ENV, pendulum(), Parts(), Parts, pendulum)] == [
         ENV,
         ENV,
         "Parts",

@@ -11,24 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from record import DATA, record
 from shell import d3g, error, must
 
 from lfo import RunFolder
 from lfo.datasets import LfoError
 from lfo.reporting import comparison as report
-
-DATA = {
-    "source": "d.h5",
-    "path": "d.h5",
-    "sha256": "aa",
-    "env": "E-v0",
-    "random_frac": 0.5,
-    "policy": "expert",
-    "transitions": 100,
-    "episodes": 10,
-    "return_mean": 4.0,
-    "return_std": 1.0,
-}
 
 
 def made(
@@ -43,9 +31,7 @@ def made(
     out = RunFolder(path)
     out.create(overwrite=False)
     members = [{"seed": seed, "dataset": d} for d in range(len(data)) for seed in scores]
-    out.write_info(
-        {"algo": algo, "env": "E-v0", "steps": 5, "config": {}, "datasets": data, "members": members, **info}
-    )
+    out.write_info(record(algo=algo, datasets=data, **{"members": members, **info}))
     rows = [
         {"member": m, "round": r + 1, "interactions": 100 * (r + 1), "episode": e, "return": value}
         for m, member in enumerate(members)
@@ -253,7 +239,7 @@ def test_of_equal_curves_both_are_seen(tmp_path: Path) -> None:
 def test_damaged_evaluations(tmp_path: Path) -> None:
     run = made(tmp_path / "a", {0: [[1]]})
     (run.path / "evaluations.csv").write_text("member,round\n0,1\n")
-    with pytest.raises(LfoError, match=r"evaluations.csv: expected columns of numbers"):
+    with pytest.raises(LfoError, match=r"evaluations.csv: line 2, interactions: expected a whole number"):
         report.compare([run])
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from record import record
 from shell import TINY, TINY_ROUNDS, copy, must
 
 from lfo import D3G, RunFolder, load_agent
@@ -163,7 +164,7 @@ def test_measured_twice_alike_and_read_without_pickle(
 
 def test_the_typical_member_is_the_median_of_the_last_round(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
-    info = {"algo": "d3g", "members": [{"seed": m, "dataset": 0} for m in range(5)]}
+    info = record(5)
     run.write_info(info)
     assert portraits.typical_member(run) == 0
     last = {0: 5.0, 1: 9.0, 2: 1.0, 3: 7.0, 4: 2.0}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from record import record
 
 from lfo import RunFolder
 from lfo.datasets import LfoError
@@ -16,7 +17,7 @@ from lfo.runs.scores import read_rounds, stopped_members
 def made(path: Path, rows: Sequence[tuple[int, int, float]], members: int = 2) -> RunFolder:
     """A run with these rows of (member, round, return); 10 interactions a round."""
     run = RunFolder(path)
-    run.write_info({"algo": "d3g", "members": [{"seed": m, "dataset": 0} for m in range(members)]})
+    run.write_info(record(members))
     run.write_rows(
         "evaluations.csv",
         [{"member": m, "round": r, "interactions": 10 * r, "return": value} for m, r, value in rows],
@@ -45,7 +46,9 @@ def test_no_evaluations_yet(tmp_path: Path) -> None:
 
 
 def test_a_member_that_the_run_does_not_have(tmp_path: Path) -> None:
-    with pytest.raises(LfoError, match=r"evaluations\.csv: expected columns of numbers .* for 2 members"):
+    with pytest.raises(
+        LfoError, match=r"evaluations\.csv: line 2, member: expected .* from 0 to 1, found '2'"
+    ):
         read_rounds(made(tmp_path, [(2, 1, 0.0)]))
 
 

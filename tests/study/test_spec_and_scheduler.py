@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from dataclasses import asdict, fields, replace
@@ -12,10 +13,12 @@ import click
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from record import record
 
 from lfo.atomic import read_csv, write_csv
 from lfo.cli import cli
 from lfo.datasets import LfoError
+from lfo.locks import locked
 from lfo.study import spec as s
 from lfo.study import status as t
 from lfo.study.cell import FINAL_SEED, work_units
@@ -254,38 +257,38 @@ def test_time_left_follows_from_the_speed_so_far(tmp_path: Path) -> None:
     stopped = t.overview(tmp_path)  # nobody holds the lock
     assert not stopped.running
     assert stopped.count("stopped") == 2
-    with t.locked(tmp_path / ".lock") as mine:
+    with locked(tmp_path / ".lock") as mine:
         assert mine
         assert t.overview(tmp_path).running
-        with t.locked(tmp_path / ".lock") as again:
+        with locked(tmp_path / ".lock") as again:
             assert not again
 
 
 def test_a_lock_is_free_when_its_holder_dies(tmp_path: Path) -> None:
     path = tmp_path / ".lock"
     code = (
-        "import sys, time; from pathlib import Path; from lfo.study.status import locked\n"
+        "import sys, time; from pathlib import Path; from lfo.locks import locked\n"
         "with locked(Path(sys.argv[1])) as mine: print(mine, flush=True); time.sleep(600)\n"
     )
     command = [sys.executable, "-c", code, str(path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "True\n"
-        with t.locked(path) as mine:
+        with locked(path) as mine:
             assert not mine
         holder.kill()
         holder.wait()
-    with t.locked(path, timeout=10) as mine:
+    with locked(path, timeout=10) as mine:
         assert mine
     path.touch()  # what is left of the file means nothing
-    with t.locked(path) as mine:
+    with locked(path) as mine:
         assert mine
 
 
 def test_a_lock_holds_where_there_is_no_fcntl(tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules['fcntl'] = None\n"
-        "from pathlib import Path; from lfo.study.status import locked\n"
+        "from pathlib import Path; from lfo.locks import locked\n"
         "with locked(Path('.lock')) as first, locked(Path('.lock')) as second: print(first, second)\n"
         "with locked(Path('.lock')) as again: print(again)\n"
     )
@@ -311,9 +314,7 @@ def test_a_cells_rows_are_worked_out_from_its_files(tmp_path: Path) -> None:
     assert cell_results(tmp_path, study, cell) == []
     where = tmp_path / "cells" / cell.name
     where.mkdir(parents=True)
-    (where / "run.json").write_text(
-        '{"algo": "d3g", "members": [0, 1, 2], "stopped": {"2": "loss is nan at step 3"}}'
-    )
+    (where / "run.json").write_text(json.dumps(record(3, stopped={"2": "loss is nan at step 3"})))
     final = [(0, 10.0), (0, 20.0), (1, 1.0), (1, 3.0), (2, -4.0), (2, -4.0)]
     write_csv(where / "scores.csv", [{"member": m, "return": r} for m, r in final])
     rounds = [(0, 1, 1.0), (0, 2, 2.0), (1, 1, 5.0), (1, 1, 7.0), (1, 2, 0.0), (1, 2, 1.0), (2, 1, -3.0)]
