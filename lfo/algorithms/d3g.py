@@ -33,7 +33,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -41,7 +40,6 @@ from torch import Tensor
 from lfo.algorithms.base import Algorithm
 from lfo.algorithms.protocol import Source
 from lfo.algorithms.registry import Spec
-from lfo.datasets import Transitions
 from lfo.nn.batches import Batch
 from lfo.nn.losses import expectile_loss, pessimistic, q_target, value_range
 from lfo.nn.networks import MLP, adam, descend, member_generators, passed_through
@@ -55,28 +53,46 @@ _LOWEST_Z = -3.0
 
 @dataclass(frozen=True)
 class D3GConfig:
-    """Settings of D3G; the number in brackets is the published one where it differs."""
+    """Settings of D3G; the number in brackets is the published one where it differs.
 
-    # networks and optimisation (paper §3.2 and TD3)
-    hidden: Count = 256  # units in each hidden layer
-    batch_size: Count = 256  # transitions a step and member
-    learning_rate: Positive = 3e-4  # Adam, all networks
-    gamma: Discount = 0.99  # discount
-    polyak: Fraction = 0.01  # share of the online weights that enters the targets [0.005]
-    predictor_every: Count = 2  # steps between updates of τ and of the targets
-    cycle_weight: NonNegative = 1.0  # β, weight of the cycle error in τ's loss
-    precision: Precision = (
-        "fp32"  # of the hidden layers' products: bf16 on processors that have it, tf32 on GPUs
-    )
-    act_on_cycle: bool = False  # aim for C(s, τ(s)) instead of τ(s): sooner there, less steady in the end
-    # departures from the paper, see the module's docstring
-    stop_at_timeouts: bool = False  # [True]
-    standardise: bool = True  # [False]
-    bound_deltas: bool = True  # [False]
-    relative_value: bool = True  # [False]
-    expectile: Fraction = 0.9  # κ of V_χ, with relative_value
-    clip_targets: bool = True  # [False]
-    known_within: NonNegative = 3.0  # standard deviations from the data's mean [0: every state is known]
+    Networks and optimisation (paper §3.2 and TD3):
+        hidden: units in each of the two hidden layers.
+        batch_size: transitions a step and member.
+        learning_rate: of Adam, for all networks.
+        gamma: the discount γ.
+        polyak: share of the online weights that enters the targets at each update [0.005].
+        predictor_every: steps between updates of τ and of the targets.
+        cycle_weight: β, the weight of the cycle error in τ's loss.
+        precision: of the hidden layers' products: ``bf16`` on processors that have it, ``tf32`` on GPUs.
+        act_on_cycle: aim for C(s, τ(s)) instead of τ(s): sooner there, less steady in the end.
+
+    Departures from the paper, explained at the top of this module and in docs/d3g.md:
+        stop_at_timeouts: time limits stop bootstrapping too [True].
+        standardise: networks see states and differences in units of their standard deviation [False].
+        bound_deltas: predicted differences stay in the range of the data's [False].
+        relative_value: f reads how much worse q is than the best in the data, instead of q [False].
+        expectile: κ of V_χ, the best value in the data; used with relative_value.
+        clip_targets: targets stay in the interval that discounted rewards can reach [False].
+        known_within: standard deviations from the data's mean; states beyond are worth little [0: every state is known].
+    """
+
+    hidden: Count = 256
+    batch_size: Count = 256
+    learning_rate: Positive = 3e-4
+    gamma: Discount = 0.99
+    polyak: Fraction = 0.01
+    predictor_every: Count = 2
+    cycle_weight: NonNegative = 1.0
+    precision: Precision = "fp32"
+    act_on_cycle: bool = False
+
+    stop_at_timeouts: bool = False
+    standardise: bool = True
+    bound_deltas: bool = True
+    relative_value: bool = True
+    expectile: Fraction = 0.9
+    clip_targets: bool = True
+    known_within: NonNegative = 3.0
 
     @classmethod
     def paper(cls) -> D3GConfig:
@@ -93,7 +109,13 @@ class D3GConfig:
 
 
 class D3G(Algorithm):
-    """M members of D3G from observation.
+    """M members of D3G from observation: Q(s, s') and the next state to aim for, learned offline without actions.
+
+        agent = D3G.fit(load("mine.h5"), "MyEnv-v0", seeds=range(5))
+        agent.save("run")
+        policy = load_policy("run")
+
+    ``D3G.fit`` makes one; the constructor makes untrained members.
 
     Args:
         config: see :class:`D3GConfig`.
@@ -137,14 +159,6 @@ class D3G(Algorithm):
         rate = config.learning_rate
         self.value_optimiser = adam([*critics, *baseline, *self.model.parameters()], rate)
         self.predictor_optimiser = adam(predictor, rate)
-
-    @classmethod
-    def fit(cls, data: Transitions, **settings: Any) -> D3G:
-        """Train on one data set, keeping nothing on disk: see :func:`lfo.training.loop.fit` for ``settings``."""
-        from lfo.training.loop import fit  # the only import upwards; nothing else here knows the trainer
-
-        agent: D3G = fit(cls, data, **settings)
-        return agent
 
     @property
     def period(self) -> int:

@@ -61,6 +61,12 @@ class Agent(Protocol):
     """Members that have diverged, and why. They keep their last good state and are left out of every mean."""
     inverse: Inverse | None
     """The inverse dynamics it acts with, once there is one."""
+    record: dict[str, Any]
+    """What ``run.json`` says of it: data, members, versions. Training fills it."""
+    history: dict[str, list[Any]]
+    """Its metrics, a list for each column: ``step``, ``member``, ``seed``, then the names that ``update`` gives."""
+    evaluations: dict[str, list[Any]]
+    """The episodes of the inverse stage, a list for each column: ``round``, ``interactions``, ``return``, …"""
 
     @property
     def period(self) -> int:

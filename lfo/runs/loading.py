@@ -38,6 +38,7 @@ def load_agent(out: RunFolder, device: str = "auto") -> Agent:
     seeds = [int(member["seed"]) for member in info["members"]]
     require_memory(config, len(seeds), int(info["state_dim"]), where=str(record))
     agent: Agent = spec.cls(config, Units(len(seeds), int(info["state_dim"])).to(where), seeds)
+    agent.record = info
     with _fitting(out):
         stage = state.get("inverse")
         if stage is not None:

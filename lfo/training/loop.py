@@ -212,6 +212,7 @@ def _train(
     if where.type == "cuda":
         torch.set_float32_matmul_precision("high" if agent.precision == "tf32" else "highest")
     info = describe(agent, datasets, members, steps, command)
+    agent.record = info
     history = None
     if out is not None and resume:
         check_same_run(out, info)
@@ -319,6 +320,7 @@ def _fit(
                 on_step=pause.step,
                 should_stop=pause,
             )
+            agent.history = log.columns()
             if out is not None:
                 log.write()
                 out.save_agent(agent, history=history)

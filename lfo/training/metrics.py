@@ -8,7 +8,7 @@ from typing import Any
 
 from lfo.runs.folder import RunFolder
 
-__all__ = ["MetricsLog"]
+__all__ = ["MetricsLog", "columns"]
 
 
 class MetricsLog:
@@ -45,9 +45,24 @@ class MetricsLog:
                 for name, value in values.items():
                     self.board.add_scalar(f"{name}/member{member}", value, step)
 
+    def columns(self) -> dict[str, list[Any]]:
+        """All rows so far, see :func:`columns`."""
+        return columns(self.rows)
+
     def write(self) -> None:
         """Write the rows so far to disk."""
         if self.out is not None:
             self.out.write_rows("metrics.csv", self.rows)
         if self.board is not None:
             self.board.flush()
+
+
+def columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Rows, such as those of a CSV file, as one list for each column: ``pandas.DataFrame`` takes it."""
+    return {name: [_number(row[name]) for row in rows] for name in (rows[0] if rows else ())}
+
+
+def _number(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    return int(value) if value.lstrip("-").isdigit() else float(value)
