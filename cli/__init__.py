@@ -13,6 +13,7 @@ import os
 import shlex
 import sys
 import warnings
+from typing import TextIO
 
 import click
 
@@ -104,7 +105,15 @@ def main() -> None:
         _fail(_in_one_line(error))
 
 
-def _show_warning(message: Warning | str, *place: object) -> None:
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Say what a warning says, and nothing of where it came from."""
     click.echo(f"note: {' '.join(str(message).split())}", err=True)
 
 
