@@ -102,7 +102,7 @@ def main() -> None:
         _fail(_in_one_line(error))
 
 
-def _show_warning(message: Warning | str, *place: object) -> None:
+def _show_warning(message: Warning | str, *place: object, **more: object) -> None:
     click.echo(f"note: {' '.join(str(message).split())}", err=True)
 
 
