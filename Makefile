@@ -15,7 +15,7 @@ test: $(VENV)/.installed-dev lint
 	$(BIN)/pytest
 
 coverage: $(VENV)/.installed-dev
-	$(BIN)/pytest --cov=lfo --cov-report=term-missing:skip-covered --cov-fail-under=95
+	$(BIN)/pytest --cov --cov-report=term-missing:skip-covered --cov-fail-under=95
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

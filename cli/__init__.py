@@ -1,8 +1,8 @@
 """The command line, ``d3g-lfo``: one module a command, imported when it is called.
 
 A command module ``lfo.cli.NAME`` holds a click command named ``command``. It parses, calls the library and
-prints; results go to stdout, progress and notes to stderr. Errors are translated here, once:
-every error becomes one line and exit code 1, wrong usage exits 2. What nobody foresaw asks for a report.
+prints: results to stdout, progress and notes to stderr. Errors become text here and nowhere else: each is one line
+and exit code 1, wrong usage exits 2. An error that nobody foresaw asks for a report.
 """
 
 from __future__ import annotations
@@ -22,15 +22,17 @@ __all__ = ["COMMANDS", "main"]
 
 # Name -> the line that `d3g-lfo --help` shows; kept here so that help imports no command.
 COMMANDS: dict[str, str] = {
-    "collect": "Record a policy, with a fraction of random actions, into an action-free data set.",
-    "inspect": "Say what is in a data set: episodes, returns, flags, ranges, warnings.",
-    "train": "Fit Q(s,s'), the state predictor and the forward model offline, without actions.",
-    "interact": "Learn the inverse dynamics I(s,s') from a small number of interactions.",
+    "convert": "Turn logs, such as CSV files, into a data set without actions, by a recipe.",
+    "collect": "Record a policy, with a fraction of random actions, into a data set without actions.",
+    "inspect": "Show what is in a data set: episodes, returns, flags, ranges, warnings.",
+    "train": "Learn offline, without actions, which next state to aim for.",
+    "interact": "Learn in the environment which action leads there: the inverse dynamics I(s,s').",
     "eval": "Measure a trained policy: returns over episodes and seeds.",
     "compare": "Put runs side by side: a table and a plot of return against interactions.",
+    "export": "Write a trained policy to a file: ONNX, torch or safetensors.",
     "demo": "Do all of it on InvertedPendulum with random data, in a few minutes.",
     "study": "Run a whole table of runs, such as the paper's Table 1, and report it.",
-    "gridworld": "Reproduce the paper's tabular experiments, QSS against QSA.",
+    "gridworld": "Repeat the paper's experiments on a grid, with values in a table.",
     "completion": "Print the shell completion script for bash, zsh or fish.",
 }
 
@@ -39,12 +41,12 @@ class LazyGroup(click.Group):
     """A group that imports a command's module only when that command runs."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Keep the line as it was typed, for the record of a run."""
+        """Keep the command line for the record of a run."""
         ctx.meta["lfo.line"] = ["d3g-lfo", *args]
         return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The commands in the order of a session, not of the alphabet."""
+        """The commands in the order in which a session uses them."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -78,7 +80,7 @@ def cli(debug: bool) -> None:
 
 
 def main() -> None:
-    """Run the command line and exit: 0 done, 1 an error told in one line, 2 wrong usage."""
+    """Run the command line and exit with 0 (done), 1 (an error, told in one line) or 2 (wrong usage)."""
     debug = "--debug" in sys.argv[1:]
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that has no ± shows a question mark
@@ -91,9 +93,9 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        _fail("interrupted; what was finished is kept")
+        _fail("interrupted; finished work is saved")
     except BrokenPipeError:
-        # The reader of our output has gone (as in `| head`): nothing to say to anyone.
+        # The reader of our output has ended, as in `| head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
@@ -116,7 +118,7 @@ def _in_one_line(error: Exception) -> str:
     if isinstance(error, OSError):
         return (f"{error.filename}: " if error.filename else "") + f"{error.strerror or text}"
     if isinstance(error, ImportError):
-        return f"{text}; reinstall with `pip install d3g-lfo`, or add the extra that brings it"
+        return f"{text}; {_import_remedy(error.name)}"
     return (
         f"unexpected {type(error).__name__}: {text}; this is a fault of d3g-lfo: please report it with what "
         f"`{shlex.join(['d3g-lfo', '--debug', *sys.argv[1:]])[:1000]}` prints"
@@ -128,6 +130,12 @@ def _out_of_memory(error: Exception) -> bool:
     told = f"{type(error).__name__}: {error}"
     signs = ("MemoryError", "OutOfMemory", "not enough memory", "allocate memory", "failed to map segment")
     return any(sign in told for sign in signs)
+
+
+def _import_remedy(module: str | None) -> str:
+    package = (module or "lfo").partition(".")[0]
+    again = "reinstall d3g-lfo with `pip install .` in its clone"
+    return again if package == "lfo" else f"run `pip install {package}`, or {again}"
 
 
 def _fail(message: str) -> None:

@@ -93,7 +93,7 @@ class Algorithm(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # gen
         return value
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
-        """The names that begin so."""
+        """The names that begin with what was typed."""
         from click.shell_completion import CompletionItem
 
         return [CompletionItem(name) for name in registry.names() if name.startswith(incomplete)]
@@ -166,7 +166,7 @@ def option(
 
 
 def seed_ranges(seeds: list[int]) -> str:
-    """The other way: [0, 1, 2, 5] is ``0-2,5``."""
+    """The inverse of :func:`parse_seeds`: [0, 1, 2, 5] is ``0-2,5``."""
     parts: list[list[int]] = []
     for seed in sorted(set(seeds)):
         if parts and parts[-1][-1] == seed - 1:
@@ -177,12 +177,12 @@ def seed_ranges(seeds: list[int]) -> str:
 
 
 def note(text: str) -> None:
-    """Tell the user something that is not a result: on stderr, in one line."""
+    """Print one line on stderr that is not a result."""
     click.echo(f"note: {' '.join(text.split())}", err=True)
 
 
 def command_line(ctx: click.Context) -> str:
-    """The line that was typed, for ``run.json``."""
+    """The command line, for ``run.json``."""
     return shlex.join(ctx.meta["lfo.line"])
 
 
@@ -229,7 +229,7 @@ def require_trained(out: RunFolder, agent: Agent) -> None:
 
 
 def environment(out: RunFolder, env: str | None) -> str:
-    """The one asked for, the one the run has interacted with, or the data's.
+    """``env`` if given, else the environment that the run interacted with, else the data's.
 
     A data set may come from anyone: a module that it names is not imported unless the user names it, too.
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     show_default=True,
     metavar="expert|random|RUN|PATH",
     help="Who acts: the built-in expert, uniform random actions, a run folder that has interacted, a "
-    ".safetensors policy of this project, or a Stable-Baselines3 .zip (with --trust-pickle).",
+    ".safetensors file from `d3g-lfo export`, or a Stable-Baselines3 .zip (with --trust-pickle).",
 )
 @click.option("--member", type=click.IntRange(0), help="With --policy RUN: which member acts.  [default: 0]")
 @click.option("--steps", type=click.IntRange(1), default=100_000, show_default=True, help="Rows to record.")
@@ -45,7 +45,9 @@ if TYPE_CHECKING:
     "--trust-pickle", is_flag=True, help="Load a Stable-Baselines3 zip. It can run any code hidden in it."
 )
 @click.option(
-    "--jobs", type=click.IntRange(1), help="Processes at most. They do not change the data.  [default: cores]"
+    "--jobs",
+    type=click.IntRange(1),
+    help="Processes to use, at most. The data does not depend on it.  [default: cores]",
 )
 @click.option("--overwrite", is_flag=True, help="Replace the output if it exists.")
 def command(
@@ -74,6 +76,7 @@ def command(
     from lfo.cli._progress import bars
     from lfo.datasets import check_output, save
     from lfo.datasets.collect import collect
+    from lfo.datasets.policies import is_trained_policy
     from lfo.errors import LfoError
     from lfo.locks import output_lock
     from lfo.processes import available_cores
@@ -89,7 +92,8 @@ def command(
         )
     check_output(output, overwrite=overwrite)
     with output_lock(output, "collect"):
-        actor = _of_run(Path(policy), env, member or 0) if run else policy
+        trained = run or (random_frac != 1 and is_trained_policy(policy))
+        actor = _trained(Path(policy), env, member or 0) if trained else policy
         try:
             with bars() as progress:
                 progress.start(f"collect {env}", steps)
@@ -114,8 +118,8 @@ def command(
     )
 
 
-def _of_run(path: Path, env: str, member: int) -> Policy:
-    """The policy that a run has learned."""
+def _trained(path: Path, env: str, member: int) -> Policy:
+    """The policy of a run or of a file that was exported from one."""
     from lfo.envs.faults import opened
     from lfo.runs.policy import load_run_policy
 

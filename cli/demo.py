@@ -1,4 +1,4 @@
-"""``d3g-lfo demo``: nothing but other commands, shown as they are run."""
+"""``d3g-lfo demo``: runs other commands and shows them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lfo.cli._common import SEED
 
 @dataclass(frozen=True)
 class Demo:
-    """What the demonstration runs; it has to end within 8 minutes on two cores."""
+    """What the demonstration runs. It should take at most 8 minutes on two cores."""
 
     env: str = "InvertedPendulum-v5"
     random_frac: float = 1.0
@@ -22,7 +22,7 @@ class Demo:
     seeds: int = 2
     hidden: int = 128
     steps: int = 30_000
-    # So short a run needs targets that follow faster than the default's, and aims for C(s, τ(s)): τ(s) is not there yet
+    # For a run this short: targets that follow faster, and C(s, τ(s)) as the aim, which is good before τ(s) is
     settings: tuple[str, ...] = ("polyak=0.02", "act_on_cycle=true")
     rounds: int = 5
     interactions: int = 1_000
@@ -30,7 +30,7 @@ class Demo:
     episodes: int = 10
 
     def lines(self, folder: Path, seed: int, overwrite: bool) -> list[list[str]]:
-        """The commands, each as the words after ``d3g-lfo``."""
+        """The words after ``d3g-lfo`` of each command."""
         data, d3g, bco = (str(folder / name) for name in ("data.h5", "d3g", "bco"))
         seeds = ["--seeds", f"{seed}-{seed + self.seeds - 1}"]
         again = ["--overwrite"] if overwrite else []
@@ -67,21 +67,20 @@ DEMO = Demo()
     type=SEED,
     default=0,
     show_default=True,
-    help="Of the data, and the first member's.",
+    help="Seed of the data and of the first member.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an earlier demonstration.")
 def command(output: Path, seed: int, overwrite: bool) -> None:
     """Do all of it on InvertedPendulum with fully random data, in a few minutes on two cores.
 
-    Records random actions, learns from their states alone with D3G and with BCO, lets both interact for 5,000
-    steps, and compares them with each other and with the data. Every step is one of this program's commands
-    and is shown as you would type it.
+    Records random actions, trains D3G and BCO on the states alone, lets each interact for 5,000 steps per seed, and
+    compares them with each other and with the data. Prints each command that it runs, so that you can repeat it.
 
     \b
     d3g-lfo demo
     d3g-lfo demo -o elsewhere --seed 10
     """
-    # Before torch is imported: networks this small lose more by waiting for a second thread than it brings.
+    # Before torch is imported. Networks this small are faster with one thread.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
     from lfo.atomic import check_output, make_folder

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     type=SEED,
     default=0,
     show_default=True,
-    help="Seed of the starts. Each member has its own starts; the same seed of two runs has the same.",
+    help="Seed of the starts. Each member has its own; members with the same training seed share them.",
 )
 @click.option(
     "--max-steps", type=COUNT, help="Cut episodes here.  [default: the environment's limit, or 10000]"

@@ -31,7 +31,7 @@ _STYLES = {
     "waiting": "dim",
     "done": "green",
 }
-"""Colours of the states, those first that matter most where not every cell fits on the screen."""
+"""Colours of the states. The first matter most, and are shown if not every cell fits on the screen."""
 
 
 def _words(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...] | None:

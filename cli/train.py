@@ -57,7 +57,7 @@ def command(
     resume: bool,
     overwrite: bool,
 ) -> None:
-    """Learn offline from data without actions: for D3G, Q(s,s'), the next state to aim for and the forward model.
+    """Learn offline from data without actions. D3G learns Q(s,s'), the next state to aim for, and a forward model.
 
     DATASET is a file or a named data set, as for `d3g-lfo inspect`. Every seed learns from every data set, all of them
     at once. The run folder holds the settings, the checkpoint and metrics.csv.

@@ -12,9 +12,15 @@ if TYPE_CHECKING:
     from lfo.atomic import check_output as check_output
     from lfo.datasets.d4rl import normalized_return as normalized_return
     from lfo.datasets.d4rl import reference_scores as reference_scores
+    from lfo.datasets.logs import from_dataframe as from_dataframe
+    from lfo.datasets.logs import from_logs as from_logs
+    from lfo.datasets.memory import from_arrays as from_arrays
+    from lfo.datasets.memory import from_episodes as from_episodes
     from lfo.datasets.readers import READERS as READERS
     from lfo.datasets.readers import load as load
     from lfo.datasets.readers import load_with_actions as load_with_actions
+    from lfo.datasets.recipes import Recipe as Recipe
+    from lfo.datasets.recipes import read_recipe as read_recipe
     from lfo.datasets.summary import summarize as summarize
     from lfo.datasets.transitions import Metadata as Metadata
     from lfo.datasets.transitions import Transitions as Transitions
@@ -28,14 +34,20 @@ _WHERE = {
     "READERS": "lfo.datasets.readers",
     "LfoError": "lfo.errors",
     "Metadata": "lfo.datasets.transitions",
+    "Recipe": "lfo.datasets.recipes",
     "Transitions": "lfo.datasets.transitions",
     "behaviour_name": "lfo.datasets.transitions",
     "check_output": "lfo.atomic",
     "export_minari": "lfo.datasets.writer",
     "file_sha256": "lfo.datasets.transitions",
+    "from_arrays": "lfo.datasets.memory",
+    "from_dataframe": "lfo.datasets.logs",
+    "from_episodes": "lfo.datasets.memory",
+    "from_logs": "lfo.datasets.logs",
     "load": "lfo.datasets.readers",
     "load_with_actions": "lfo.datasets.readers",
     "normalized_return": "lfo.datasets.d4rl",
+    "read_recipe": "lfo.datasets.recipes",
     "reference_scores": "lfo.datasets.d4rl",
     "save": "lfo.datasets.writer",
     "summarize": "lfo.datasets.summary",
@@ -45,14 +57,20 @@ __all__ = [
     "READERS",
     "LfoError",
     "Metadata",
+    "Recipe",
     "Transitions",
     "behaviour_name",
     "check_output",
     "export_minari",
     "file_sha256",
+    "from_arrays",
+    "from_dataframe",
+    "from_episodes",
+    "from_logs",
     "load",
     "load_with_actions",
     "normalized_return",
+    "read_recipe",
     "reference_scores",
     "save",
     "summarize",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +15,16 @@ import numpy as np
 from lfo.datasets.policies import MLPPolicy, Policy, load_policy
 from lfo.datasets.transitions import Metadata, Transitions
 from lfo.envs.faults import close_all, opened
-from lfo.envs.make import Env, full_id, make_envs, observation_length
+from lfo.envs.make import (
+    Env,
+    EnvLike,
+    copyable,
+    full_id,
+    make_envs,
+    name_of,
+    observation_keys,
+    observation_length,
+)
 from lfo.envs.rollout import rollout
 from lfo.envs.spaces import ActionSpace
 from lfo.errors import LfoError
@@ -54,7 +65,7 @@ class Rows(NamedTuple):
 class Group:
     """A share of the work: a few environments, the policy, and a seed."""
 
-    env_id: str
+    env: EnvLike
     policy: Policy
     random_frac: float
     quotas: tuple[int, ...]
@@ -63,7 +74,7 @@ class Group:
 
 
 def collect(
-    env_id: str,
+    env: EnvLike,
     *,
     random_frac: float | None = None,
     steps: int,
@@ -84,7 +95,9 @@ def collect(
     ``seed`` only, so the data is the same, bit for bit, for every ``jobs``.
 
     Args:
-        env_id: a Gymnasium id with vector observations and bounded continuous actions.
+        env: a Gymnasium id, an environment or a function that makes one, with vector observations and bounded
+            continuous actions; see :func:`lfo.envs.make.make_env`. An object is copied by its spec where more than one
+            episode's worth of rows is asked for. For more than one job a function has to be picklable.
         random_frac: fraction of random actions, in [0, 1]. May be left out where ``policy`` is ``random``.
             With 1, no policy is loaded.
         steps: number of rows N, exactly.
@@ -111,23 +124,24 @@ def collect(
     for name, value, least in (("steps", steps, 1), ("seed", seed, 0), ("jobs", jobs, 1)):
         if value < least:
             raise LfoError(f"{name}: expected a whole number of at least {least}, found {value}")
-    with opened(env_id) as env:
+    with opened(env) as made:
         if random_frac == 1:
             policy = "random"
         if isinstance(policy, str | Path):
-            policy = load_policy(policy, env, trust_pickle=trust_pickle)
+            policy = load_policy(policy, made, trust_pickle=trust_pickle)
         else:
-            _check_acts(policy, env)
-        quotas = _quotas(steps, (env.spec.max_episode_steps if env.spec else None) or HORIZON)
+            _check_acts(policy, made)
+        quotas = _quotas(steps, (made.spec.max_episode_steps if made.spec else None) or HORIZON)
         seeds = np.random.SeedSequence(seed).spawn(len(quotas))
-        groups = [Group(env_id, policy, random_frac, q, s) for q, s in zip(quotas, seeds, strict=True)]
+        source = env if sum(map(len, quotas)) == 1 else copyable(env)
+        groups = [Group(source, policy, random_frac, q, s) for q, s in zip(quotas, seeds, strict=True)]
         metadata = Metadata(
-            source=f"collected from {env_id}",
-            env_id=full_id(env_id, env),
+            source=f"collected from {env if isinstance(env, str) else name_of(made)}",
+            env_id=full_id(env, made),
             random_frac=float(random_frac),
             policy=policy.name,
             seed=seed,
-            attributes=_attributes(policy, steps),
+            attributes=_attributes(policy, steps, observation_keys(made)),
         )
     recorded = _record_all(groups, jobs, progress or _ignore)
     rows = Rows(*(np.concatenate(arrays) for arrays in zip(*recorded, strict=True)))
@@ -164,9 +178,11 @@ def _quotas(steps: int, horizon: int) -> list[tuple[int, ...]]:
     return [tuple(sorted(rows[g::groups], reverse=True)) for g in range(groups)]
 
 
-def _attributes(policy: Policy, steps: int) -> dict[str, str | int | float]:
-    """Further attributes of the file: the number of steps, and the policy's measured return if known."""
+def _attributes(policy: Policy, steps: int, keys: list[str]) -> dict[str, str | int | float]:
+    """Further attributes of the file: the number of steps, the order of a Dict's keys, the policy's measured return."""
     result: dict[str, str | int | float] = {"steps": steps}
+    if keys:
+        result["observation_keys"] = json.dumps(keys)
     if isinstance(policy, MLPPolicy):
         measured = {
             key: policy.metadata[key] for key in ("return_mean", "return_std") if key in policy.metadata
@@ -181,6 +197,13 @@ def _record_all(groups: list[Group], jobs: int, progress: Progress) -> list[Rows
     """What every group records, in the order of the groups."""
     if min(jobs, len(groups)) == 1:
         return [_record(group, progress) for group in groups]
+    try:
+        pickle.dumps(groups[0])
+    except Exception as error:  # pickling can raise anything
+        raise LfoError(
+            "jobs: the environment or the policy cannot be sent to other processes "
+            f"({type(error).__name__}: {' '.join(str(error).split())}); pass jobs=1, or a function of a module"
+        ) from error
     recorded: dict[int, Rows] = {}
 
     def done(index: int, rows: Rows) -> None:
@@ -193,7 +216,7 @@ def _record_all(groups: list[Group], jobs: int, progress: Progress) -> list[Rows
 
 def _record(group: Group, progress: Progress) -> Rows:
     """Record one group. Buffers are [T, E, …] while it runs, and [E·T, …] at the end."""
-    envs = make_envs(group.env_id, len(group.quotas))
+    envs = make_envs(group.env, len(group.quotas))
     try:
         space = ActionSpace.of(envs[0])
         length, width = group.quotas[0], len(envs)

@@ -38,6 +38,14 @@ def read(source: str, with_actions: bool = False) -> Columns:
     path = Path(source)
     with refuse_unreadable(path), _opened(path) as file:
         metadata = _metadata(file, path, source)
+        if "observations" not in file and "data" in file:
+            raise data_error(
+                path,
+                "observations",
+                expected="D4RL's flat layout",
+                found="a group `data`",
+                remedy=f"if it is robomimic's, give it as robomimic:{source}",
+            )
         if "observations" not in file and "episode_0" in file:
             raise data_error(
                 path,

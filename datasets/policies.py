@@ -41,9 +41,20 @@ from lfo.envs.make import Env, require_state_dim
 from lfo.envs.spaces import ActionSpace
 from lfo.errors import LfoError, data_error
 
-__all__ = ["MLPPolicy", "Policy", "RandomPolicy", "expert_envs", "from_sb3", "load_policy"]
+__all__ = [
+    "TRAINED",
+    "MLPPolicy",
+    "Policy",
+    "RandomPolicy",
+    "expert_envs",
+    "from_sb3",
+    "is_trained_policy",
+    "load_policy",
+]
 
 FORMAT, VERSION = "d3g-lfo policy", "1"
+TRAINED = "d3g-lfo trained policy"
+"""The format of what ``Policy.save`` and ``d3g-lfo export`` write; :func:`lfo.runs.policy.load_policy` reads it."""
 
 ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "relu": lambda x: np.maximum(x, 0, out=x),
@@ -156,6 +167,15 @@ def load_policy(policy: str | Path, env: Env, *, trust_pickle: bool = False) -> 
     return loaded
 
 
+def is_trained_policy(path: str | Path) -> bool:
+    """Whether a file is a policy that this project trained and exported, told by its metadata."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return (file.metadata() or {}).get("format") == TRAINED
+    except (SafetensorError, OSError):
+        return False
+
+
 def _experts() -> Any:
     return resources.files("lfo.datasets") / "experts"
 
@@ -195,6 +215,8 @@ def _read_path(path: Path, *, trust_pickle: bool) -> MLPPolicy:
 
 def _read_safetensors(path: Path, *, name: str) -> MLPPolicy:
     remedy = "the layout is documented in lfo.datasets.policies"
+    if is_trained_policy(path):
+        raise LfoError(f"policy {path}: it is a trained policy; pass policy=lfo.load_policy({str(path)!r})")
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = dict(file.metadata() or {})

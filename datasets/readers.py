@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lfo.datasets import d4rl, hdf5, minari_reader, npz
+from lfo.datasets import d4rl, hdf5, lerobot, minari_reader, npz, robomimic
 from lfo.datasets.columns import Columns, to_transitions
+from lfo.datasets.tables import LOG_SUFFIXES
 from lfo.datasets.transitions import Transitions
 from lfo.errors import data_error
 
@@ -21,6 +22,8 @@ READERS: dict[str, Callable[[str, bool], Columns]] = {
     "npz": npz.read,
     "d4rl": d4rl.read,
     "minari": minari_reader.read,
+    "lerobot": lerobot.read,
+    "robomimic": robomimic.read,
 }
 """Readers by format. Each takes what follows ``FORMAT:`` and whether to read actions, and returns the columns."""
 
@@ -41,7 +44,8 @@ def load(source: str | Path) -> Transitions:
     """Read the transitions of a file or a named data set, without actions.
 
     Args:
-        source: a path to an HDF5 or ``.npz`` file, recognised by its content; ``minari:ID``; ``d4rl:NAME``.
+        source: a path to an HDF5 or ``.npz`` file, recognised by its content; ``minari:ID``; ``d4rl:NAME``;
+            ``lerobot:FOLDER``; ``robomimic:FILE``.
 
     Returns:
         The transitions. What is legal but looks wrong is listed in :attr:`Transitions.warnings`.
@@ -80,6 +84,8 @@ def _read(source: str, with_actions: bool) -> Columns:
         name = prefix
         if name in SIGNATURES.values():
             _signature(Path(rest))
+        elif name == "robomimic":
+            _signature(Path(rest.partition("#")[0]))
     else:
         name, rest = _format_of(Path(source)), source
     return READERS[name](rest, with_actions)
@@ -92,13 +98,16 @@ def _format_of(path: Path) -> str:
             return name
     stranger = next((what for magic, what in _STRANGERS.items() if head.startswith(magic)), None)
     text = head.decode("utf-8", "replace").split("\n")[0][:40]
+    log = path.name.removesuffix(".gz").endswith(LOG_SUFFIXES)
     raise data_error(
         path,
         "file",
         expected="an HDF5 or .npz file",
         found=stranger
         or (f"text that begins {text!r}" if text.isprintable() else "an unknown binary format"),
-        remedy="convert it to HDF5 with observations, rewards, terminals, timeouts (see docs/formats.md)",
+        remedy="convert it with `d3g-lfo convert` and a recipe (see docs/logs.md)"
+        if log
+        else "convert it to HDF5 with observations, rewards, terminals, timeouts (see docs/formats.md)",
     )
 
 
@@ -106,12 +115,17 @@ def _signature(path: Path) -> bytes:
     """The first bytes of a regular, non-empty file."""
     if path.is_dir():
         minari = (path / "data" / "metadata.json").is_file() or (path / "metadata.json").is_file()
+        robot = (path / "meta" / "info.json").is_file()
         raise data_error(
             path,
             "path",
             expected="a file",
             found="a directory",
-            remedy="if Minari made it, give its id: minari:ID" if minari else "name the file in it",
+            remedy="if Minari made it, give its id: minari:ID"
+            if minari
+            else f"give it as lerobot:{path}"
+            if robot
+            else "name the file in it",
         )
     if not path.exists():
         raise data_error(

@@ -35,6 +35,8 @@ def summarize(data: Transitions) -> dict[str, Any]:
         "transitions": len(data),
         "episodes": data.num_episodes,
         "state_dim": data.state_dim,
+        "state_names": list(metadata.state_names),
+        "state_units": list(metadata.state_units),
         "return_mean": float(returns.mean()),
         "return_std": float(returns.std()),
         "return_min": float(returns.min()),

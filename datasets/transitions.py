@@ -73,6 +73,23 @@ class Metadata:
             ) from error
 
     @property
+    def state_names(self) -> tuple[str, ...]:
+        """[S] names of the state's dimensions, empty if the source has none."""
+        return self._texts("state_names")
+
+    @property
+    def state_units(self) -> tuple[str, ...]:
+        """[S] units of the state's dimensions, empty if the source has none."""
+        return self._texts("state_units")
+
+    def _texts(self, name: str) -> tuple[str, ...]:
+        try:
+            found = json.loads(str(self.attributes.get(name, "[]")))
+        except ValueError:
+            return ()
+        return tuple(map(str, found)) if isinstance(found, list) else ()
+
+    @property
     def behaviour(self) -> str:
         """The recorded policy in words, for tables; see :func:`behaviour_name`."""
         return behaviour_name(self.policy, self.random_frac)

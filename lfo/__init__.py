@@ -1,11 +1,15 @@
 """Offline learning from observation: from trajectories without actions to a policy that acts.
 
-    from lfo import D3G, evaluate, learn_inverse
+    from lfo import D3G, evaluate, learn_inverse, load_policy
     from lfo.datasets import load
 
     agent = D3G.fit(load("dataset.h5"), seeds=range(10), steps=50_000)
     learn_inverse(agent, "InvertedPendulum-v5", rounds=5, interactions=1000)
     print(evaluate(agent, "InvertedPendulum-v5", episodes=10))
+    agent.save("run")
+
+    policy = load_policy("run", member=0)
+    action = policy.predict(observation)
 
 Importing this package imports no torch: names are looked up when they are first used.
 """
@@ -32,6 +36,8 @@ if TYPE_CHECKING:
     from lfo.algorithms.inverse import InverseConfig as InverseConfig
     from lfo.runs.folder import RunFolder as RunFolder
     from lfo.runs.loading import load_agent as load_agent
+    from lfo.runs.policy import Policy as Policy
+    from lfo.runs.policy import load_policy as load_policy
     from lfo.training.loop import train as train
 
 _WHERE = {
@@ -41,10 +47,12 @@ _WHERE = {
     "D3GConfig": "lfo.algorithms.d3g",
     "Evaluation": "lfo.acting.evaluation",
     "InverseConfig": "lfo.algorithms.inverse",
+    "Policy": "lfo.runs.policy",
     "RunFolder": "lfo.runs.folder",
     "evaluate": "lfo.acting.rounds",
     "learn_inverse": "lfo.acting.rounds",
     "load_agent": "lfo.runs.loading",
+    "load_policy": "lfo.runs.policy",
     "train": "lfo.training.loop",
 }
 
@@ -55,10 +63,12 @@ __all__ = [
     "D3GConfig",
     "Evaluation",
     "InverseConfig",
+    "Policy",
     "RunFolder",
     "evaluate",
     "learn_inverse",
     "load_agent",
+    "load_policy",
     "train",
 ]
 

@@ -1,4 +1,4 @@
-"""The one exception a user is meant to see."""
+"""The exception whose text the user sees."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["LfoError", "data_error"]
 
 
 class LfoError(Exception):
-    """Something the user can mend, told in one line: where, what was expected, what was found, what to do."""
+    """What went wrong, in one line: where, what was expected, what was found, and what to do."""
 
 
 def data_error(path: str | Path, field: str, *, expected: str, found: str, remedy: str) -> LfoError:

@@ -102,7 +102,7 @@ def _start_worker(parent: Connection) -> None:
 
 @contextmanager
 def _children_ignore_ctrl_c() -> Iterator[None]:
-    """Start processes that never see Ctrl-C, not even while they are still importing: it is the parent's."""
+    """Start processes that never see Ctrl-C, not even while they import; the parent handles it."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return

@@ -159,7 +159,7 @@ def suggest(name: str, known: Iterable[str]) -> str:
 def _expected(kind: Any, error: ValidationError) -> str:
     """What an annotation asks for, in words."""
     first = error.errors()[0]
-    if first["type"] == "value_error":  # a check of our own, which says it itself
+    if first["type"] == "value_error":  # a check of our own, which has its own words
         return str(first["ctx"]["error"])
     if kind is bool:
         return "true or false"

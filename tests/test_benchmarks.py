@@ -55,7 +55,7 @@ def test_a_gpus_rows_are_measured_on_any_device() -> None:
 
 @pytest.mark.parametrize("config", [D3GConfig(), D3GConfig.paper()], ids=["default", "paper"])
 @pytest.mark.parametrize("state_dim", [4, 11])
-def test_an_update_computes_what_the_floor_lists_and_hardly_more(config: D3GConfig, state_dim: int) -> None:
+def test_an_update_computes_what_the_floor_lists_within_a_percent(config: D3GConfig, state_dim: int) -> None:
     """At full width, with the delayed part and without. A pass that only one of the two has would be 4% and more."""
     members = 2
     agent, table = build(D3G, config, [make_data(300, state_dim)], [Member(m) for m in range(members)], "cpu")
@@ -114,7 +114,7 @@ def test_works_are_timed_in_turns() -> None:
 
 
 def test_the_rows_conversion_agrees_with_the_reader(tmp_path: Path) -> None:
-    """But for what it takes across a terminal, which the reader drops."""
+    """Except for steps across a terminal, which the reader drops."""
     path = tmp_path / "d.h5"
     write_file(path, 5_000, next_observations=False)
     theirs, ours = convert_by_rows(path, 5_000), load(path)
@@ -137,7 +137,7 @@ def test_bare_steps_are_those_of_the_record() -> None:
 def test_the_table_says_what_is_reached() -> None:
     rows = [
         Row("fast", "floor", 1.2, 1.1, 1.3, reach=1.35),
-        Row("slow", "floor", 1.4, 1.4, 1.4, reach=1.35, note="alas"),
+        Row("slow", "floor", 1.4, 1.4, 1.4, reach=1.35, note="noisy"),
         Row("speed-up", "float32", 1.7, 1.6, 1.8, reach=1.6, at_least=True),
         Row("gpu", "one", None, reach=6),
         Row("for comparison", "floor", 12.3),
@@ -145,7 +145,7 @@ def test_the_table_says_what_is_reached() -> None:
     assert [verdict(row) for row in rows] == ["met", "not met", "met", "open", ""]
     table = markdown(rows, {"fast": 2.5}).splitlines()
     assert table[2] == "| fast | floor | ≤ 1.35 × | 2.50 × | **1.20 ×** (1.10–1.30) | met |"
-    assert table[3] == "| slow; alas | floor | ≤ 1.35 × |  | **1.40 ×** | not met |"
+    assert table[3] == "| slow; noisy | floor | ≤ 1.35 × |  | **1.40 ×** | not met |"
     assert table[5] == "| gpu | one | ≤ 6 × |  |  | open |"
 
 

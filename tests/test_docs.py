@@ -1,7 +1,9 @@
-"""Every command has help that a stranger can work from, and is in the README; help is quick."""
+"""The README names every command, every path in it and in docs/ exists; help has examples and is quick."""
 
 from __future__ import annotations
 
+import pkgutil
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +13,17 @@ import pytest
 
 from lfo.cli import COMMANDS, cli
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+PAGES = [
+    README,
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "docs/results/README.md",
+]
+PATH = re.compile(r"(?<![\w./-])(?:lfo|datasets|cli|tests|benchmarks|docs)/[a-z][\w/]*(?:\.[a-z]\w*)?")
+NAME = re.compile(r"(?<![\w./-])lfo(?:\.[A-Za-z_]\w*)+")
+LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -32,13 +44,13 @@ def test_the_readme_shows_every_command(name: str) -> None:
 
 
 def test_help_is_quick(tmp_path: Path) -> None:
-    """No command's help imports torch, pydantic or rich, nor does the package or its list of commands."""
+    """No command's help imports torch, pydantic, rich or polars, nor does the package or its list of commands."""
     code = (
         "import sys, click, lfo\n"
         "from lfo.cli import COMMANDS, cli\n"
         "for words in [['--help'], *([name, '--help'] for name in COMMANDS)]:\n"
         "    cli.main(words, standalone_mode=False)\n"
-        "assert not {'torch', 'pydantic', 'rich'} & set(sys.modules)\n"
+        "assert not {'torch', 'pydantic', 'rich', 'polars'} & set(sys.modules)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path
@@ -65,3 +77,20 @@ def test_help_tells_the_true_defaults() -> None:
         assert len(told) >= 4
         for key, text in told.items():
             assert f"[default: {defaults[key]}]" in text
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_a_page_names_exists(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    missing = [name for name in PATH.findall(text) if not (ROOT / name).exists()]
+    missing += [link for link in LINK.findall(text) if not (page.parent / link).exists()]
+    assert not missing
+    for name in NAME.findall(text):
+        pkgutil.resolve_name(name)
+
+
+def test_paths_are_found_in_a_page() -> None:
+    text = "See `lfo/nn/networks.py`, `datasets/NAME.py`, `tests/` and `lfo.datasets.save`, [here](docs/d3g.md#a)."
+    assert PATH.findall(text) == ["lfo/nn/networks.py", "docs/d3g.md"]
+    assert NAME.findall(text) == ["lfo.datasets.save"]
+    assert LINK.findall(text) == ["docs/d3g.md"]

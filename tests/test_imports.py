@@ -26,8 +26,8 @@ LAYERS = (
     "cli",
 )
 """From the bottom up: a package imports those before it, and itself."""
-UPWARDS = {("lfo.algorithms.d3g", "lfo.training.loop")}
-"""``D3G.fit`` is a door to the trainer, opened when it is called."""
+UPWARDS = {("lfo.algorithms.base", "lfo.acting.fitting")}
+"""``D3G.fit``, ``save`` and ``load`` are a door to the trainer, opened when they are called."""
 
 
 def modules() -> dict[str, Path]:

@@ -84,3 +84,43 @@ def test_public_names_are_found_when_they_are_used() -> None:
         assert name in dir(lfo)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = lfo.nothing
+
+
+def blocks() -> list[str]:
+    """The Python in the README."""
+    return re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.mark.parametrize("where", ["clone", "elsewhere"])
+def test_the_python_of_the_readme_works(where: str, dataset: Path, tmp_path: Path) -> None:
+    """In the clone `lfo/` shadows the installed package; `lfo.datasets` must be found there too."""
+    code, _ = blocks()
+    smaller = {
+        '"mine.h5"': repr(str(dataset)),
+        "range(5)": "range(1)",
+        "steps=50_000": "steps=4, hidden=8",
+        "rounds=5, interactions=1000": "rounds=1, interactions=20, grad_steps=4",
+        "episodes=10": "episodes=1",
+    }
+    for old, new in smaller.items():
+        assert code.count(old) == 1
+        code = code.replace(old, new)
+    code += "import lfo; print(lfo.__file__)"
+    folder = ROOT if where == "clone" else tmp_path
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=folder
+    )
+    assert done.returncode == 0, done.stderr
+    result, file = done.stdout.splitlines()
+    assert "InvertedPendulum-v5" in result
+    assert (Path(file) == ROOT / "lfo" / "__init__.py") == (where == "clone")
+
+
+def test_the_policy_of_the_readme_works(interacted: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").symlink_to(interacted)
+    done = subprocess.run(
+        [sys.executable, "-c", blocks()[1]], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 2
+    assert (tmp_path / "policy.safetensors").is_file()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 
 def wait(process: subprocess.Popen[str], what: Callable[[], bool]) -> None:
-    """Until ``what`` is so; the process has to be still at work then."""
+    """Wait until ``what()`` is true, and check that the process is still at work then."""
     until = time.monotonic() + 120
     while not what():
         assert process.poll() is None, process.communicate()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lfo.envs.faults import close_all
-from lfo.envs.make import Env, make_env, make_envs, require_state_dim
+from lfo.envs.make import Env, EnvLike, make_envs, name_of, require_state_dim
 from lfo.envs.rollout import rollout, starts
 from lfo.envs.spaces import ActionSpace
 from lfo.errors import LfoError
@@ -19,9 +19,9 @@ Act = Callable[[np.ndarray], np.ndarray]
 """Observations [M, E, S] float32 of M members in E environments each → actions [M, E, A]."""
 
 MAX_ENVS = 512
-"""So many environments at once at most (or M, if that is more); more episodes are run in turns."""
+"""Environments at once, at most (or M, if that is more). Further episodes run in turns."""
 NO_LIMIT_STEPS = 10_000
-"""Steps after which an episode is cut where neither the environment nor the caller has a limit."""
+"""Steps after which an episode is cut if neither the environment nor the caller sets a limit."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,11 @@ class Evaluation:
     lengths: np.ndarray
     """[M, E] int64, in environment steps."""
     threshold: float | None = None
-    """The return from which the environment calls itself solved, where it says so."""
+    """The return from which the environment counts as solved; None if it has none."""
     stopped: Mapping[int, str] = field(default_factory=dict)
     """Members that have diverged, and why."""
     cut: int = 0
-    """Episodes cut after 10,000 steps, because neither the environment nor the caller has a limit."""
+    """Episodes cut after 10,000 steps, because neither the environment nor the caller sets a limit."""
 
     @property
     def counted(self) -> np.ndarray:
@@ -74,7 +74,7 @@ class Evaluation:
         return None if self.threshold is None else float((self.counted >= self.threshold).mean())
 
     def __str__(self) -> str:
-        """The line that says it all."""
+        """The result in one line."""
         members, episodes = self.counted.shape
         solved = "" if self.success_rate is None else f", {self.success_rate:.0%} ≥ {self.threshold:g}"
         lost = f", {len(self.stopped)} diverged and not counted" if self.stopped else ""
@@ -85,7 +85,7 @@ class Evaluation:
 
 def evaluate_policy(
     act: Act,
-    env_id: str,
+    env: EnvLike,
     *,
     members: int = 1,
     episodes: int = 10,
@@ -107,7 +107,8 @@ def evaluate_policy(
         act: all members' actions in one call, [M, E, S] float32 → [M, E, A], from observations alone: which
             episode a row belongs to changes, as does E, while episodes finish. A member with fewer running
             episodes than another has rows that are ignored. Actions are clipped to the action space.
-        env_id: a Gymnasium id.
+        env: an id, an environment or a function that makes one, see :func:`lfo.envs.make.make_env`. An object is
+            used as it is for one member, one episode after the other, and copied for more.
         members: M.
         episodes: E, per member.
         seed: of the starts.
@@ -115,7 +116,7 @@ def evaluate_policy(
             stream face the same. By default 0, 1, …
         state_dim: the length S that the members take, checked against the environment's.
         max_steps: cut episodes here. By default the environment's own limit, or 10,000 where it has none.
-        envs: environments of ``env_id`` to use, as from :func:`lfo.envs.make.make_envs`, so that repeated
+        envs: environments of ``env`` to use, as from :func:`lfo.envs.make.make_envs`, so that repeated
             evaluations need not make them anew; as many as fit M are used at a time, at least M.
         stopped: members that have diverged, and why.
         progress: called with the number of episodes that just finished.
@@ -128,18 +129,16 @@ def evaluate_policy(
         raise ValueError(f"expected at least one member and one episode, found {members} and {episodes}")
     own = envs is None
     if envs is None:
-        envs = [make_env(env_id)]
+        envs = make_envs(env, members * min(episodes, max(1, MAX_ENVS // members)), least=members)
     try:
         if state_dim is not None:
             require_state_dim(envs[0], state_dim, of="the policy")
-        if own:
-            envs = [*envs, *make_envs(env_id, members * min(episodes, max(1, MAX_ENVS // members)) - 1)]
         resets = np.stack([starts(seed, stream, episodes) for stream in streams or range(members)])
         spec = envs[0].spec
         limit = max_steps or (spec.max_episode_steps if spec else None)
         returns, lengths, cut = _in_turns(act, envs, resets, limit or NO_LIMIT_STEPS, progress)
         return Evaluation(
-            spec.id if spec else env_id,
+            spec.id if spec else name_of(env if isinstance(env, str) else envs[0]),
             returns,
             lengths,
             spec.reward_threshold if spec else None,

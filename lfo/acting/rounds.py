@@ -29,7 +29,7 @@ from lfo.algorithms.inverse import Inverse, InverseConfig
 from lfo.algorithms.protocol import Agent
 from lfo.datasets import LfoError
 from lfo.envs.faults import EnvironmentFault, close_all, opened
-from lfo.envs.make import Env, make_envs, require_state_dim
+from lfo.envs.make import Env, EnvLike, make_envs, name_of, observation_keys, require_state_dim
 from lfo.envs.rollout import rollout
 from lfo.envs.spaces import ActionSpace
 from lfo.runs.folder import RunFolder
@@ -38,7 +38,8 @@ from lfo.settings import configure
 from lfo.training.divergence import Divergence
 from lfo.training.interrupts import interruptible
 from lfo.training.loop import BLOCK, run_steps
-from lfo.training.progress import Progress
+from lfo.training.metrics import MetricsLog, columns
+from lfo.training.progress import Progress, as_progress
 from lfo.training.seeding import seeded
 from lfo.training.sources import ReplayBuffer, Table
 
@@ -52,7 +53,7 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Round:
-    """What one round came to."""
+    """The result of one round."""
 
     number: int
     """1, 2, …"""
@@ -63,13 +64,13 @@ class Round:
 
 def learn_inverse(
     agent: Agent,
-    env_id: str,
+    env: EnvLike,
     *,
     config: InverseConfig | None = None,
     demonstrations: Table | None = None,
     out: RunFolder | None = None,
     resume: bool = False,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = True,
     on_round: Callable[[Round], object] = lambda round_: None,
     **settings: Any,
 ) -> list[Round]:
@@ -77,12 +78,13 @@ def learn_inverse(
 
     Args:
         agent: trained members.
-        env_id: where to act.
+        env: where to act: an id, an environment or a function that makes one, see :func:`lfo.envs.make.make_env`. An
+            object is used as it is for one member, and copied by its spec for more.
         config: see :class:`~lfo.algorithms.inverse.InverseConfig`.
         demonstrations: the data the agent was trained on; needed by an algorithm that learns in rounds (BCO).
         out: the run folder to keep interactions, evaluations and checkpoints in; None keeps nothing.
         resume: continue after the last round in ``out``; ``rounds`` counts those already done.
-        progress: told of every environment and gradient step.
+        progress: told of every environment and gradient step; True shows a bar, False nothing.
         on_round: called with each finished round.
         **settings: fields of the config to change, such as ``rounds=5``.
 
@@ -97,15 +99,18 @@ def learn_inverse(
     config = configure(config or InverseConfig(), settings, where="learn_inverse")
     if demonstrations is None and not agent.learns_offline:
         raise LfoError(f"{agent.name} imitates its data: pass the data set as demonstrations")
-    with nullcontext() if out is None else out.claim("interact"):
-        return _learn_inverse(
-            agent, env_id, config, demonstrations, out, resume, progress or Progress(), on_round
-        )
+    shown = as_progress(progress)
+    try:
+        with nullcontext() if out is None else out.claim("interact"):
+            return _learn_inverse(agent, env, config, demonstrations, out, resume, shown, on_round)
+    finally:
+        if progress is True:
+            shown.close()
 
 
 def _learn_inverse(
     agent: Agent,
-    env_id: str,
+    env: EnvLike,
     config: InverseConfig,
     demonstrations: Table | None,
     out: RunFolder | None,
@@ -113,13 +118,13 @@ def _learn_inverse(
     progress: Progress,
     on_round: Callable[[Round], object],
 ) -> list[Round]:
-    space = _space(agent, env_id, progress)
+    space, stage = _stage(agent, env, config, progress)
     state = {} if out is None else out.load_checkpoint(agent.units.device)
     if agent.inverse is None or not resume:
         attach_inverse(agent, config, space)
-    stage = {"env": env_id, "space": space.to_record(), "config": asdict(config)}
     done = 0 if out is None else _begin(agent, out, state, stage, resume=resume)
-    rounds = _Rounds(agent, config, env_id, space, demonstrations, out, progress)
+    agent.record = {**agent.record, "interact": stage}
+    rounds = _Rounds(agent, config, env, stage["env"], space, demonstrations, out, progress)
     finished: list[Round] = []
     try:
         rounds.take_up(done)
@@ -158,15 +163,20 @@ def _begin(
     return done
 
 
-def _space(agent: Agent, env_id: str, progress: Progress) -> ActionSpace:
-    """The actions of an environment, after a check that the agent fits it."""
-    with opened(env_id) as env:
-        require_state_dim(env, agent.units.state_dim, of="the run")
-        if not (env.spec and env.spec.max_episode_steps):
+def _stage(
+    agent: Agent, env: EnvLike, config: InverseConfig, progress: Progress
+) -> tuple[ActionSpace, dict[str, Any]]:
+    """The actions of an environment that fits the agent, and what the run records of the stage."""
+    with opened(env) as made:
+        require_state_dim(made, agent.units.state_dim, of="the run")
+        name = env if isinstance(env, str) else name_of(made)
+        if not (made.spec and made.spec.max_episode_steps):
             progress.note(
-                f"{env_id} has no time limit: evaluation episodes are cut after {NO_LIMIT_STEPS:,} steps"
+                f"{name} has no time limit: evaluation episodes are cut after {NO_LIMIT_STEPS:,} steps"
             )
-        return ActionSpace.of(env)
+        space, keys = ActionSpace.of(made), observation_keys(made)
+    stage = {"env": name, "space": space.to_record(), "config": asdict(config)}
+    return space, {**stage, "observation_keys": keys} if keys else stage
 
 
 def fit_inverse(
@@ -203,7 +213,7 @@ def fit_inverse(
 
 def evaluate(
     agent: Agent,
-    env_id: str,
+    env: EnvLike,
     *,
     episodes: int = 10,
     seed: int = 0,
@@ -215,7 +225,7 @@ def evaluate(
 
     Args:
         agent: members that can act (see :func:`learn_inverse`).
-        env_id: a Gymnasium id.
+        env: an id, an environment or a function that makes one, see :func:`lfo.envs.make.make_env`.
         episodes: whole episodes of each member.
         seed: of the starts, together with each member's own seed: agents of any algorithm that have the same
             seeds face the same starts, the members of one agent different ones.
@@ -227,10 +237,10 @@ def evaluate(
         LfoError: the environment is unknown, or its observations or actions do not fit the agent.
     """
     if envs is None:
-        require_fit(agent, env_id)
+        require_fit(agent, env)
     return evaluate_policy(
         lambda observations: act(agent, observations),
-        env_id,
+        env,
         members=len(agent.seeds),
         episodes=episodes,
         seed=seed,
@@ -243,18 +253,18 @@ def evaluate(
     )
 
 
-def require_fit(agent: Agent, env_id: str) -> None:
+def require_fit(agent: Agent, env: EnvLike) -> None:
     """Check that an environment's observations, and its actions once they are learned, are the agent's.
 
     Raises:
         LfoError: naming both.
     """
-    with opened(env_id) as env:
-        require_state_dim(env, agent.units.state_dim, of="the run")
-        found = ActionSpace.of(env)
+    with opened(env) as made:
+        require_state_dim(made, agent.units.state_dim, of="the run")
+        found = ActionSpace.of(made)
     if agent.inverse is not None and found.size != agent.inverse.space.size:
         raise LfoError(
-            f"environment {env_id}: expected actions of length {agent.inverse.space.size}, as the run has "
+            f"environment {name_of(env)}: expected actions of length {agent.inverse.space.size}, as the run has "
             f"learned, found {found.size}; use the environment that it has interacted with"
         )
 
@@ -267,12 +277,13 @@ def act(agent: Agent, observations: np.ndarray) -> np.ndarray:
 
 
 class _Rounds:
-    """The inverse stage in progress: what passes from one round to the next."""
+    """The inverse stage in progress: what one round leaves to the next."""
 
     def __init__(
         self,
         agent: Agent,
         config: InverseConfig,
+        env: EnvLike,
         env_id: str,
         space: ActionSpace,
         demonstrations: Table | None,
@@ -290,9 +301,11 @@ class _Rounds:
         self.demonstrations, self.out, self.progress = demonstrations, out, progress
         self.divergence = Divergence(agent)
         self.buffer = ReplayBuffer(agent.units, space.size, config.rounds * config.interactions)
-        self.envs = make_envs(env_id, len(agent.seeds) * config.episodes)
+        members = len(agent.seeds)
+        self.envs = make_envs(env, members * config.episodes, least=members)
         self.latest: Arrays = {}
         self.rows: list[dict[str, Any]] = []
+        self.metrics = MetricsLog(agent.seeds, None, resumed_at=0)
 
     def take_up(self, done: int) -> None:
         """Read the ``done`` rounds that are kept already."""
@@ -310,11 +323,20 @@ class _Rounds:
         evaluation = evaluate(
             self.agent, self.env_id, episodes=self.config.episodes, seed=10_000 + number, envs=self.envs
         )
-        return Round(number, len(self.buffer), evaluation)
+        round_ = Round(number, len(self.buffer), evaluation)
+        self._record(round_)
+        return round_
 
     def save(self, out: RunFolder, round_: Round, stage: dict[str, Any]) -> None:
-        """Keep a round on disk, the checkpoint last: it is what says that the round is done."""
-        datasets = [member["dataset"] for member in out.info()["members"]]
+        """Write a round to disk, the checkpoint last: it marks the round as done."""
+        out.write_interactions(round_.number, self.latest, {"env": self.env_id})
+        out.write_rows("evaluations.csv", self.rows)
+        out.save_agent(self.agent, inverse={**stage, "rounds_done": round_.number})
+
+    def _record(self, round_: Round) -> None:
+        """Add the episodes of a round to the table of all."""
+        members = self.agent.record.get("members")
+        datasets = [member["dataset"] for member in members] if members else [0] * len(self.agent.seeds)
         evaluation = round_.evaluation
         self.rows += [
             {
@@ -330,9 +352,7 @@ class _Rounds:
             for m, seed in enumerate(self.agent.seeds)
             for episode in range(evaluation.returns.shape[1])
         ]
-        out.write_interactions(round_.number, self.latest, {"env": self.env_id})
-        out.write_rows("evaluations.csv", self.rows)
-        out.save_agent(self.agent, inverse={**stage, "rounds_done": round_.number})
+        self.agent.evaluations = columns(self.rows)
 
     def close(self) -> None:
         """Close the environments."""
@@ -406,10 +426,12 @@ class _Rounds:
             self.demonstrations,
             target,
             divergence=self.divergence,
+            on_log=self.metrics.row,
             on_stopped=self._tell_stopped,
             on_step=self.progress.step,
             should_stop=stop,
         )
+        self.agent.history = self.metrics.columns()
         return self.agent.updates >= target
 
     def _tell_stopped(self, members: list[int]) -> None:
@@ -425,7 +447,7 @@ def _draws(seed: int, *stream: int) -> np.random.Generator:
 
 
 def _check_same_stage(out: RunFolder, saved: dict[str, Any], stage: dict[str, Any]) -> None:
-    """Rounds may be added; everything else must be as it was."""
+    """Refuse settings that differ from those of the stage so far; only ``rounds`` and ``episodes`` may."""
     wanted = {"env": stage["env"], **stage["config"]}
     found = {"env": saved["env"], **saved["config"]}
     for key, value in found.items():
@@ -449,6 +471,6 @@ def _read_interactions(out: RunFolder, rounds: int, count: int) -> Arrays:
         "rewards": np.float32,
         "terminals": bool,
         "timeouts": bool,
-    }  # not kept by earlier versions; I needs none
+    }  # earlier versions did not store these; I does not need them
     arrays = {**{name: np.zeros(shape, kind) for name, kind in zeros.items()}, **arrays}
     return {name: array[:, :count] for name, array in arrays.items()}

@@ -17,7 +17,7 @@ import numpy as np
 from lfo.acting.evaluation import NO_LIMIT_STEPS
 from lfo.atomic import check_output
 from lfo.envs.faults import opened
-from lfo.envs.make import Env, make_env, name_of
+from lfo.envs.make import Env, EnvLike, copyable, make_env, name_of
 from lfo.envs.rollout import rollout, starts
 from lfo.envs.spaces import ActionSpace
 from lfo.errors import LfoError, data_error
@@ -69,7 +69,7 @@ def headless_backend() -> str:
 
 
 def check_video(path: str | Path, *, overwrite: bool) -> None:
-    """Check that a film can be written to ``path``; worth doing before long work.
+    """Check that a film can be written to ``path``. Call it before long work.
 
     Raises:
         LfoError: the path is not an mp4, exists or is not writable, or imageio-ffmpeg is missing.
@@ -88,7 +88,7 @@ def check_video(path: str | Path, *, overwrite: bool) -> None:
 
 def record_video(
     act: Callable[[np.ndarray], np.ndarray],
-    env_id: str,
+    env: EnvLike,
     path: str | Path,
     *,
     seed: int = 0,
@@ -103,7 +103,8 @@ def record_video(
 
     Args:
         act: the action [A] for one observation [S] float32; clipped to the action space.
-        env_id: a Gymnasium id.
+        env: an id, an environment or a function that makes one, see :func:`lfo.envs.make.make_env`. An object whose
+            render mode is not ``rgb_array`` is copied by its spec.
         path: of the file, ending in ``.mp4``.
         seed, stream: of the starts, see :func:`lfo.envs.rollout.starts`.
         episodes: how many.
@@ -121,15 +122,15 @@ def record_video(
     check_video(path, overwrite=overwrite)
     import imageio_ffmpeg
 
-    with closing(_renderable(env_id)) as env, tempfile.TemporaryDirectory(dir=path.parent) as folder:
+    with closing(_renderable(env)) as made, tempfile.TemporaryDirectory(dir=path.parent) as folder:
         returns: list[float] = []
-        frames = _frames(env, act, starts(seed, stream, episodes), returns)
+        frames = _frames(made, act, starts(seed, stream, episodes), returns)
         first = next(frames)
         unfinished = Path(folder) / path.name
         writer = imageio_ffmpeg.write_frames(
             str(unfinished),
             (first.shape[1], first.shape[0]),
-            fps=fps or int(env.metadata.get("render_fps") or 30),
+            fps=fps or int(made.metadata.get("render_fps") or 30),
             ffmpeg_log_level="error",
             macro_block_size=2,
         )
@@ -148,7 +149,7 @@ def record_video(
     return returns
 
 
-def _renderable(env_id: str) -> Env:
+def _renderable(env: EnvLike) -> Env:
     """The environment with frames as its render mode; for MuJoCo's, with a backend that works."""
     if not os.environ.get("DISPLAY"):
         os.environ.setdefault(
@@ -156,12 +157,17 @@ def _renderable(env_id: str) -> Env:
         )  # else pygame complains of a screen that it does not need
     if os.environ.get("MUJOCO_GL"):
         headless_backend()  # with one that does not work, MuJoCo does not even import
-    with opened(env_id) as env:
-        if "rgb_array" not in env.metadata.get("render_modes", ()):
-            raise LfoError(f"video: environment {env_id} cannot render frames (no render mode 'rgb_array')")
-        if _is_mujoco(env) and not os.environ.get("MUJOCO_GL"):
+    if isinstance(env, gymnasium.Env) and env.render_mode != "rgb_array":
+        env = copyable(env)
+    with opened(env) as made:
+        if "rgb_array" not in made.metadata.get("render_modes", ()):
+            raise LfoError(
+                f"video: environment {name_of(env)} cannot render frames (no render mode 'rgb_array'); film another"
+            )
+        if _is_mujoco(made) and not os.environ.get("MUJOCO_GL"):
             os.environ["MUJOCO_GL"] = headless_backend()
-    return make_env(env_id, render_mode="rgb_array")
+        ready = made.render_mode == "rgb_array"
+    return make_env(env) if ready else make_env(env, render_mode="rgb_array")
 
 
 def _is_mujoco(env: Env) -> bool:

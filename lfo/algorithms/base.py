@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, ClassVar, TypeVar
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from torch import nn
 
 from lfo.algorithms.inverse import Inverse
 from lfo.algorithms.protocol import Source
+from lfo.datasets import Transitions
+from lfo.envs.make import EnvLike
 from lfo.errors import LfoError
 from lfo.nn.learner import Learner, copy_member
 from lfo.nn.scaling import Units
+
+if TYPE_CHECKING:
+    from lfo.training.progress import Progress
 
 __all__ = ["Algorithm"]
 
 AlgorithmT = TypeVar("AlgorithmT", bound="Algorithm")
 
 
-class Algorithm(Learner):
+class _Listed(type):
+    """What ``help`` lists of an algorithm: its own names, without the hundred of ``torch.nn.Module``."""
+
+    def __dir__(cls) -> list[str]:
+        inherited = set(dir(nn.Module)) - {"__init__"}
+        return [name for name in super().__dir__() if name not in inherited]
+
+
+class Algorithm(Learner, metaclass=_Listed):
     """Base class of the algorithms: the parts of :class:`~lfo.algorithms.protocol.Agent` that are always the same.
 
     Args:
@@ -33,6 +49,71 @@ class Algorithm(Learner):
         super().__init__()
         self.config, self.units, self.seeds, self.inverse = config, units, tuple(seeds), None
         self.stopped: dict[int, str] = {}
+        self.record: dict[str, Any] = {}
+        self.history: dict[str, list[Any]] = {}
+        self.evaluations: dict[str, list[Any]] = {}
+
+    @classmethod
+    def fit(
+        cls: type[AlgorithmT],
+        data: Transitions,
+        env: EnvLike | None = None,
+        *,
+        seeds: Iterable[int] = (0,),
+        steps: int = 50_000,
+        device: str = "auto",
+        progress: Progress | bool = True,
+        **settings: Any,
+    ) -> AlgorithmT:
+        """Train one member for each seed, all at once. :meth:`save` keeps the result.
+
+        Afterwards ``history`` has the metrics and ``evaluations`` the episodes of each round, both as one list for each
+        column, so that ``pandas.DataFrame(agent.history)`` is a table.
+
+        Args:
+            data: from :func:`lfo.datasets.load`.
+            env: where to learn to act afterwards: an id, an environment, or a function that makes one. Without it, call
+                :func:`lfo.learn_inverse`. BCO needs it, as it learns in rounds of interaction only.
+            seeds: one member each.
+            steps: offline gradient steps.
+            device: ``auto``, ``cpu`` or ``cuda``.
+            progress: False for no progress bar.
+            **settings: fields of the algorithm's config, such as ``hidden=128``; with ``env`` also ``rounds``,
+                ``interactions``, ``grad_steps``, ``episodes`` and ``noise`` of :class:`~lfo.InverseConfig`.
+
+        Raises:
+            LfoError: an unknown setting or a wrong value, an environment that does not fit the data, or every member
+                has diverged.
+        """
+        from lfo.acting.fitting import fit  # the only import upwards; nothing else here knows the trainer
+
+        agent: AlgorithmT = fit(
+            cls, data, env, seeds=seeds, steps=steps, device=device, progress=progress, settings=settings
+        )
+        return agent
+
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
+        """Keep the agent in a run folder, for :meth:`load` and for the command line (``eval``, ``interact``, …).
+
+        Raises:
+            LfoError: the folder exists and ``overwrite`` is off, or it cannot be written.
+        """
+        from lfo.acting.fitting import save
+
+        agent: Any = self
+        save(agent, folder, overwrite=overwrite)
+
+    @classmethod
+    def load(cls: type[AlgorithmT], folder: str | Path, *, device: str = "auto") -> AlgorithmT:
+        """Read a run folder that :meth:`save` or ``d3g-lfo train`` made.
+
+        Raises:
+            LfoError: there is no run, it is damaged, or it is of another algorithm.
+        """
+        from lfo.acting.fitting import load
+
+        agent: AlgorithmT = load(cls, folder, device)
+        return agent
 
     @property
     def period(self) -> int:

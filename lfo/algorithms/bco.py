@@ -28,12 +28,19 @@ __all__ = ["BCO", "SPEC", "BCOConfig"]
 
 @dataclass(frozen=True)
 class BCOConfig:
-    """Settings of BCO; the number in brackets is the published one where it differs."""
+    """Settings of BCO; the number in brackets is the published one where it differs.
 
-    hidden: Count = 256  # units in each of the two hidden layers
-    batch_size: Count = 256  # demonstration transitions a step and member
-    learning_rate: Positive = 3e-4  # Adam
-    standardise: bool = True  # [False]
+    Attributes:
+        hidden: units in each of the two hidden layers.
+        batch_size: demonstration transitions a step and member.
+        learning_rate: of Adam.
+        standardise: the policy sees states in units of their standard deviation [False].
+    """
+
+    hidden: Count = 256
+    batch_size: Count = 256
+    learning_rate: Positive = 3e-4
+    standardise: bool = True
 
     @classmethod
     def paper(cls) -> BCOConfig:
@@ -42,7 +49,15 @@ class BCOConfig:
 
 
 class BCO(Algorithm):
-    """M members of BCO. It learns in the rounds of the inverse stage, and never looks at a reward."""
+    """M members of BCO. It learns in the rounds of the inverse stage, and never looks at a reward.
+
+        agent = BCO.fit(load("mine.h5"), "MyEnv-v0", seeds=range(5), rounds=5)
+
+    Args:
+        config: see :class:`BCOConfig`.
+        units: the scales of each member's data.
+        seeds: one a member; decides its initial weights.
+    """
 
     name = "bco"
     learns_offline = False

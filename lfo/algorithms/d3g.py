@@ -12,31 +12,20 @@ Squared norms are means over the batch and over the dimensions that move, as in 
 
 Differences
 -----------
-Each is one field of :class:`D3GConfig`; ``D3GConfig.paper()`` turns all of them off. docs/d3g.md has the
+Each is one field of :class:`D3GConfig`; ``D3GConfig.paper()`` turns all of them off. docs/d3g.md says why and has the
 measurements.
 
-- ``stop_at_timeouts`` (off): only terminations stop bootstrapping. The published data stored time limits
-  as terminations.
-- ``standardise``: states in units of their standard deviation, predicted differences s' − s in units of
-  theirs; dimensions that never change are masked.
-- ``bound_deltas``: g and h end in a tanh that spans the differences seen in the data, as an actor's spans
-  the action space. Without it τ proposes, and f extrapolates to, steps several times as long as any in the
-  data, which Q then overrates.
-- ``relative_value``: f is conditioned on how far a value falls short of the good ones at s,
-  z = (q − V_χ(s)) / σ, instead of on q itself; V_χ is the upper expectile of Q(s, ·) over the data's next
-  states (as in IQL, Kostrikov et al. 2021, arXiv 2110.06169) and σ the running root mean square of q − V_χ.
-  What distinguishes the next states of one state is a small part of q's range, which f could not resolve;
-  z shows nothing else. And z is clipped to [−3, 0], the range f was fitted on: C leads to the good next
-  states of the data and never to a state that is imagined for a value nothing reached. τ's value term is
-  in units of σ, so that the cycle keeps its hold on τ while Q grows to r/(1−γ).
+- ``stop_at_timeouts`` (off): only terminations stop bootstrapping.
+- ``standardise``: states in units of their standard deviation, differences s' − s in units of theirs; dimensions that
+  never change are masked.
+- ``bound_deltas``: g and h end in a tanh that spans the differences seen in the data.
+- ``relative_value``: f reads z = (q − V_χ(s)) / σ instead of q, clipped to [−3, 0] except where f is fitted. V_χ is the
+  ``expectile`` of Q(s, ·) over the data's next states (IQL, Kostrikov et al. 2021, arXiv 2110.06169) and σ the running
+  root mean square of q − V_χ. τ's value term is in units of σ.
 - ``clip_targets``: targets stay in the interval that discounted sums of the data's rewards can reach.
-- ``known_within``: a next state s', or the C'(s', ·) imagined after it, that lies further than 3 standard
-  deviations from the data's mean in a dimension that moves is unknown, and worth no more than the known s' of
-  its minibatch are on average, less their standard deviation (compare the halt state of MOReL, Kidambi et al.
-  2020, arXiv 2005.05951, whose penalty has a size to choose). Else Q extrapolates: where it happens to stay
-  high, the policy drifts out of the data.
-- ``polyak`` 0.01 instead of 0.005: a target that follows faster carries values over the 1/(1−γ) steps that
-  matter within 50,000 updates; the published runs had 1,000,000.
+- ``known_within``: a next state s', or the C'(s', ·) imagined after it, further than 3 standard deviations from the
+  data's mean in a dimension that moves is worth at most μ − σ of the known values of its minibatch.
+- ``polyak``: 0.01 instead of 0.005.
 """
 
 from __future__ import annotations
@@ -44,7 +33,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -52,7 +40,6 @@ from torch import Tensor
 from lfo.algorithms.base import Algorithm
 from lfo.algorithms.protocol import Source
 from lfo.algorithms.registry import Spec
-from lfo.datasets import Transitions
 from lfo.nn.batches import Batch
 from lfo.nn.losses import expectile_loss, pessimistic, q_target, value_range
 from lfo.nn.networks import MLP, adam, descend, member_generators, passed_through
@@ -66,28 +53,46 @@ _LOWEST_Z = -3.0
 
 @dataclass(frozen=True)
 class D3GConfig:
-    """Settings of D3G; the number in brackets is the published one where it differs."""
+    """Settings of D3G; the number in brackets is the published one where it differs.
 
-    # networks and optimisation (paper §3.2 and TD3)
-    hidden: Count = 256  # units in each hidden layer
-    batch_size: Count = 256  # transitions a step and member
-    learning_rate: Positive = 3e-4  # Adam, all networks
-    gamma: Discount = 0.99  # discount
-    polyak: Fraction = 0.01  # share of the online weights that enters the targets [0.005]
-    predictor_every: Count = 2  # steps between updates of τ and of the targets
-    cycle_weight: NonNegative = 1.0  # β, weight of the cycle error in τ's loss
-    precision: Precision = (
-        "fp32"  # of the hidden layers' products: bf16 on processors that have it, tf32 on GPUs
-    )
-    act_on_cycle: bool = False  # aim for C(s, τ(s)) instead of τ(s): sooner there, less steady in the end
-    # departures from the paper, see the module's docstring
-    stop_at_timeouts: bool = False  # [True]
-    standardise: bool = True  # [False]
-    bound_deltas: bool = True  # [False]
-    relative_value: bool = True  # [False]
-    expectile: Fraction = 0.9  # κ of V_χ, with relative_value
-    clip_targets: bool = True  # [False]
-    known_within: NonNegative = 3.0  # standard deviations from the data's mean [0: every state is known]
+    Networks and optimisation (paper §3.2 and TD3):
+        hidden: units in each of the two hidden layers.
+        batch_size: transitions a step and member.
+        learning_rate: of Adam, for all networks.
+        gamma: the discount γ.
+        polyak: share of the online weights that enters the targets at each update [0.005].
+        predictor_every: steps between updates of τ and of the targets.
+        cycle_weight: β, the weight of the cycle error in τ's loss.
+        precision: of the hidden layers' products: ``bf16`` on processors that have it, ``tf32`` on GPUs.
+        act_on_cycle: aim for C(s, τ(s)) instead of τ(s): sooner there, less steady in the end.
+
+    Departures from the paper, explained at the top of this module and in docs/d3g.md:
+        stop_at_timeouts: time limits stop bootstrapping too [True].
+        standardise: networks see states and differences in units of their standard deviation [False].
+        bound_deltas: predicted differences stay in the range of the data's [False].
+        relative_value: f reads how much worse q is than the best in the data, instead of q [False].
+        expectile: κ of V_χ, the best value in the data; used with relative_value.
+        clip_targets: targets stay in the interval that discounted rewards can reach [False].
+        known_within: standard deviations from the data's mean; states beyond are worth little [0: every state is known].
+    """
+
+    hidden: Count = 256
+    batch_size: Count = 256
+    learning_rate: Positive = 3e-4
+    gamma: Discount = 0.99
+    polyak: Fraction = 0.01
+    predictor_every: Count = 2
+    cycle_weight: NonNegative = 1.0
+    precision: Precision = "fp32"
+    act_on_cycle: bool = False
+
+    stop_at_timeouts: bool = False
+    standardise: bool = True
+    bound_deltas: bool = True
+    relative_value: bool = True
+    expectile: Fraction = 0.9
+    clip_targets: bool = True
+    known_within: NonNegative = 3.0
 
     @classmethod
     def paper(cls) -> D3GConfig:
@@ -104,7 +109,13 @@ class D3GConfig:
 
 
 class D3G(Algorithm):
-    """M members of D3G from observation.
+    """M members of D3G from observation: Q(s, s') and the next state to aim for, learned offline without actions.
+
+        agent = D3G.fit(load("mine.h5"), "MyEnv-v0", seeds=range(5))
+        agent.save("run")
+        policy = load_policy("run")
+
+    ``D3G.fit`` makes one; the constructor makes untrained members.
 
     Args:
         config: see :class:`D3GConfig`.
@@ -149,14 +160,6 @@ class D3G(Algorithm):
         self.value_optimiser = adam([*critics, *baseline, *self.model.parameters()], rate)
         self.predictor_optimiser = adam(predictor, rate)
 
-    @classmethod
-    def fit(cls, data: Transitions, **settings: Any) -> D3G:
-        """Train on one data set, keeping nothing on disk: see :func:`lfo.training.loop.fit` for ``settings``."""
-        from lfo.training.loop import fit  # upwards, when it is called: an algorithm knows no trainer
-
-        agent: D3G = fit(cls, data, **settings)
-        return agent
-
     @property
     def period(self) -> int:
         """Steps from one update of τ to the next."""
@@ -185,13 +188,18 @@ class D3G(Algorithm):
         ``q_predicted`` and ``cycle_error`` are those of τ's last step.
         """
         critic_loss, q_data = self.critic_loss(batch, self.critic_target(batch))
-        baseline_loss, model_loss, baseline = self.model_loss(batch)
+        q = self.data_value(batch)
+        baseline_loss, baseline = self.baseline_loss(batch, q)
+        self.follow_spread(q, baseline)
+        model_loss = self.model_loss(batch, q, baseline)
         # None of these losses depends on another's parameters: one step for all is a step for each
         descend(self.value_optimiser, critic_loss + baseline_loss + model_loss)
 
         if self.updates % self.config.predictor_every == 0:
-            descend(self.predictor_optimiser, self.predictor_loss(batch, baseline))
+            predictor_loss, value, error = self.predictor_loss(batch, baseline)
+            descend(self.predictor_optimiser, predictor_loss)
             self.follow_targets()
+            self.predictor_metrics.copy_(torch.stack([value, error], dim=1))
 
         self.updates += 1
         q_predicted, cycle_error = self.predictor_metrics.unbind(dim=1)
@@ -227,38 +235,41 @@ class D3G(Algorithm):
         loss = ((q1 - target).square() + (q2 - target).square()).mean(dim=(1, 2))
         return loss, q1.detach().mean(dim=(1, 2))
 
-    def model_loss(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor | None]:
-        """L_χ and L_φ = ‖h_φ(s, Q_θ'1(s, s')) − (s' − s)‖² [M], the value detached; and V_χ(s) [M, B, 1].
+    @torch.no_grad()
+    def data_value(self, batch: Batch) -> Tensor:
+        """Q_θ'1(s, s') [M, B, 1] of the minibatch's transitions."""
+        return self.value(self.target_critic1, batch.states, batch.deltas)
 
-        L_χ = |κ − 1(u<0)| u² for u = Q_θ'1(s, s') − V_χ(s); without ``relative_value`` there is no V_χ.
-        """
-        with torch.no_grad():
-            q = self.value(self.target_critic1, batch.states, batch.deltas)
-        baseline, baseline_loss = None, q.new_zeros(())
-        if self.config.relative_value:
-            fitted = self.baseline(batch.states)
-            errors = q - fitted
-            self._follow_spread(errors.detach())
-            baseline, baseline_loss = (
-                fitted.detach(),
-                expectile_loss(errors, self.config.expectile).mean((1, 2)),
-            )
-        predicted = self._forward_model(batch.states, q, baseline, clip=False)
-        return baseline_loss, self._norm(predicted - batch.deltas), baseline
+    def baseline_loss(self, batch: Batch, q: Tensor) -> tuple[Tensor, Tensor | None]:
+        """L_χ = |κ − 1(u<0)| u² for u = q − V_χ(s) [M]; and V_χ(s) [M, B, 1], if ``relative_value``."""
+        if not self.config.relative_value:
+            return q.new_zeros(()), None
+        baseline = self.baseline(batch.states)
+        return expectile_loss(q - baseline, self.config.expectile).mean(dim=(1, 2)), baseline.detach()
 
-    def predictor_loss(self, batch: Batch, baseline: Tensor | None) -> Tensor:
+    @torch.no_grad()
+    def follow_spread(self, q: Tensor, baseline: Tensor | None) -> None:
+        """σ follows the root mean square of q − V_χ(s): a plain mean over steps at first, then a running one."""
+        if baseline is not None:
+            rms = (q - baseline).square().mean(dim=1, keepdim=True).sqrt().clamp(min=1e-6)
+            self.spread.lerp_(rms, max(0.005, 1 / (self.updates + 1)))
+
+    def model_loss(self, batch: Batch, q: Tensor, baseline: Tensor | None) -> Tensor:
+        """L_φ = ‖h_φ(s, q) − (s' − s)‖² [M] for the value q of (s, s')."""
+        return self._norm(self._forward_model(batch.states, q, baseline, clip=False) - batch.deltas)
+
+    def predictor_loss(self, batch: Batch, baseline: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """L_ψ = −Q_θ1(s, C(s, τ_ψ(s))) + β‖τ_ψ(s) − C(s, τ_ψ(s))‖² [M], through Q and f into ψ only.
 
-        With ``relative_value`` the value is in units of σ.
+        With ``relative_value`` the value is in units of σ. Also its two terms, for the record: value and cycle error.
         """
         with passed_through(self.critic1, self.model):
             proposed = self.predict(self.predictor, batch.states)
             reached = self.cycle(self.critic1, batch.states, proposed, baseline)
             value = self.value(self.critic1, batch.states, reached).mean(dim=(1, 2))
-        cycle_error = self._norm(proposed - reached)
-        self.predictor_metrics.copy_(torch.stack([value.detach(), cycle_error.detach()], dim=1))
+        error = self._norm(proposed - reached)
         unit = self.spread[:, 0, 0] if self.config.relative_value else 1.0
-        return self.config.cycle_weight * cycle_error - value / unit
+        return self.config.cycle_weight * error - value / unit, value.detach(), error.detach()
 
     @torch.no_grad()
     def follow_targets(self) -> None:
@@ -316,15 +327,10 @@ class D3G(Algorithm):
         """Whether ``states`` [M, B, S] lie further from the data's mean than is known, [M, B, 1]."""
         return (states.abs() * self.units.moving).amax(dim=-1, keepdim=True) > self.config.known_within
 
-    def _follow_spread(self, errors: Tensor) -> None:
-        """σ follows the root mean square of ``errors`` [M, B, 1]: their plain mean at first, then a running one."""
-        rms = errors.square().mean(dim=1, keepdim=True).sqrt().clamp(min=1e-6)
-        self.spread.lerp_(rms, max(0.005, 1 / (self.updates + 1)))
-
     def _forward_model(
         self, states: Tensor, q: Tensor, baseline: Tensor | None, *, clip: bool = True
     ) -> Tensor:
-        """h_φ(s, q), or h_φ(s, z) with a baseline V_χ(s); fitting takes z as it comes, all else clips it."""
+        """h_φ(s, q), or h_φ(s, z) with a baseline V_χ(s); z is clipped except for fitting."""
         if baseline is not None:
             q = (q - baseline) / self.spread
             q = q.clamp(_LOWEST_Z, 0.0) if clip else q

@@ -27,16 +27,27 @@ __all__ = ["Inverse", "InverseConfig"]
 
 @dataclass(frozen=True)
 class InverseConfig:
-    """Settings of the inverse stage; the number in brackets is the published one where it differs."""
+    """Settings of the inverse stage; the number in brackets is the published one where it differs.
 
-    rounds: Count = 10  # rounds of interaction and fitting [100]
-    interactions: Count = 1000  # environment steps a round and member
-    grad_steps: Count = 2000  # gradient steps a round [10,000]
-    episodes: Count = 10  # episodes of the evaluation after each round
-    noise: NonNegative = 0.1  # standard deviation of the exploration noise, in units of a_max
-    hidden: Count = 256  # units in each of the two hidden layers
-    batch_size: Count = 256  # interactions a gradient step and member
-    learning_rate: Positive = 3e-4  # Adam
+    Attributes:
+        rounds: rounds of interaction and fitting [100].
+        interactions: environment steps a round and member.
+        grad_steps: gradient steps a round [10,000].
+        episodes: episodes of the evaluation after each round.
+        noise: standard deviation of the exploration noise, in units of a_max.
+        hidden: units in each of the two hidden layers.
+        batch_size: interactions a gradient step and member.
+        learning_rate: of Adam.
+    """
+
+    rounds: Count = 10
+    interactions: Count = 1000
+    grad_steps: Count = 2000
+    episodes: Count = 10
+    noise: NonNegative = 0.1
+    hidden: Count = 256
+    batch_size: Count = 256
+    learning_rate: Positive = 3e-4
 
 
 class Inverse(Learner):

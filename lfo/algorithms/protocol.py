@@ -1,4 +1,4 @@
-"""What an algorithm promises the rest of the toolkit; ``tests/algorithms/test_contract.py`` checks it of each."""
+"""What every algorithm must offer. ``tests/algorithms/test_contract.py`` checks each registered one."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ class Source(Protocol):
 
 
 class Agent(Protocol):
-    """M members of an algorithm, stacked. Subclass :class:`lfo.algorithms.learner.Learner` to get most of it.
+    """M members of an algorithm, stacked. Subclass :class:`lfo.algorithms.base.Algorithm` to get most of this.
 
-    The constructor takes ``(config, units, seeds, device)``.
+    The constructor takes ``(config, units, seeds)`` and works on the device of ``units``.
     """
 
     name: ClassVar[str]
@@ -58,13 +58,19 @@ class Agent(Protocol):
     updates: int
     """Gradient steps so far; ``update`` counts them."""
     stopped: dict[int, str]
-    """Members that have diverged, and why. They keep their last good state and count in no mean."""
+    """Members that have diverged, and why. They keep their last good state and are left out of every mean."""
     inverse: Inverse | None
     """The inverse dynamics it acts with, once there is one."""
+    record: dict[str, Any]
+    """What ``run.json`` says of it: data, members, versions. Training fills it."""
+    history: dict[str, list[Any]]
+    """Its metrics, a list for each column: ``step``, ``member``, ``seed``, then the names that ``update`` gives."""
+    evaluations: dict[str, list[Any]]
+    """The episodes of the inverse stage, a list for each column: ``round``, ``interactions``, ``return``, …"""
 
     @property
     def period(self) -> int:
-        """Steps after which ``update`` repeats what it does; 1 where every step is alike."""
+        """``update`` does the same every so many steps; 1 if all steps are alike."""
 
     @property
     def precision(self) -> str:
@@ -77,7 +83,7 @@ class Agent(Protocol):
         """One gradient step of every member; metrics are [M], on the device, the same names every time."""
 
     def attach(self, inverse: Inverse) -> None:
-        """Take an inverse dynamics to act with, in the place of any other."""
+        """Take an inverse dynamics to act with, replacing an earlier one."""
 
     def act(self, states: Tensor) -> Tensor:
         """Raw states [M, B, S] to actions [M, B, A] in the environment's units."""

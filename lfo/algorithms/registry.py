@@ -1,8 +1,8 @@
 """The algorithms, by the name that ``--algo`` takes.
 
 A new algorithm is one file and one line. The file holds a class that follows
-:class:`~lfo.algorithms.protocol.Algorithm`, its config, and a ``SPEC``; the line is an entry of :data:`MODULES`. A
-package of your own needs no change here: it names its module in the entry-point group ``d3g_lfo.algorithms``.
+:class:`~lfo.algorithms.protocol.Agent`, its config, and a ``SPEC``; the line is an entry of :data:`MODULES`. A package
+of your own needs no change here: it names its module in the entry-point group ``d3g_lfo.algorithms``.
 
 Everything that the trainer, the command line, studies and reports know of an algorithm is in its :class:`Spec`. Asking
 for names imports nothing; asking for a spec imports that algorithm.
@@ -36,13 +36,13 @@ class Spec:
     """What the rest of the toolkit needs to know of an algorithm."""
 
     cls: type[Any]
-    """The class, see :class:`~lfo.algorithms.protocol.Algorithm`."""
+    """The class, see :class:`~lfo.algorithms.protocol.Agent`."""
     config: type[Any]
     """Its frozen config dataclass; ``config()`` is the default, ``config.paper()`` the published algorithm."""
     label: str
     """What tables and plots call it."""
     colours: tuple[str, ...]
-    """Of its lines: the first alone, the others for further runs of it."""
+    """Colours of its lines: the first for one run, the others for further runs."""
     marker: str
     """Matplotlib's marker of its lines, which tells algorithms apart without colour."""
     precisions: tuple[str, ...] = ("fp32",)
@@ -86,7 +86,7 @@ def spec(name: str) -> Spec:
 
 
 def forget_plugins() -> None:
-    """Look for installed packages again, such as after one was installed."""
+    """Look for installed packages again, for example after installing one."""
     _plugins.cache_clear()
 
 

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from lfo.envs.make import Env, make_env, name_of, observation_length
+from lfo.envs.make import Env, EnvLike, make_env, name_of, observation_length
 from lfo.errors import LfoError
 
 __all__ = ["EnvironmentFault", "blamed", "check_step", "close_all", "is_number", "opened", "refuse", "reset"]
@@ -93,13 +93,13 @@ def close_all(envs: Sequence[Env]) -> None:
 
 
 @contextmanager
-def opened(env_id: str) -> Iterator[Env]:
+def opened(env: EnvLike) -> Iterator[Env]:
     """An environment for the block, see :func:`~lfo.envs.make.make_env`."""
-    env = make_env(env_id)
+    made = make_env(env)
     try:
-        yield env
+        yield made
     finally:
-        close_all([env])
+        close_all([made])
 
 
 def _observation(env: Env, call: str, value: Any) -> np.ndarray:

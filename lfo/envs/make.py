@@ -7,80 +7,126 @@ import importlib
 import os
 import sys
 import warnings
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.spaces import Box
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.spaces import Box, Dict, Space
+from gymnasium.wrappers import FlattenObservation, TransformAction
 
 from lfo.errors import LfoError
 
 __all__ = [
     "Env",
+    "EnvLike",
+    "copyable",
     "full_id",
     "make_env",
     "make_envs",
     "name_of",
+    "observation_keys",
     "observation_length",
     "require_state_dim",
 ]
 
 Env = gym.Env[Any, Any]
+EnvLike = str | Env | EnvSpec | Callable[..., Env]
+"""What every function takes as an environment: an id, an environment object, or a function (or class) that makes one."""
 
 
-def make_env(env_id: str, **kwargs: Any) -> Env:
+def make_env(env: EnvLike, **kwargs: Any) -> Env:
     """Make one environment whose observations and actions are vectors.
 
-    Its time limit is kept. Gymnasium's passive checker is left out, as it slows every step.
+    Its time limit is kept. Gymnasium's passive checker is left out, as it slows every step. Observations and actions
+    that are a ``Box`` of another shape are flattened, and so is a ``Dict`` of such observations, in the order of
+    :func:`observation_keys`.
 
     Args:
-        env_id: a Gymnasium id, such as ``InvertedPendulum-v5``; without a version, the newest is made.
-            ``module:Name-v0`` imports the module first, which has to register ``Name-v0``.
-        **kwargs: passed to :func:`gymnasium.make`, such as ``render_mode``.
+        env: a Gymnasium id, such as ``InvertedPendulum-v5``; without a version, the newest is made.
+            ``module:Name-v0`` imports the module first, which has to register ``Name-v0``. Or an environment, which is
+            used as it is, and which closing what is returned leaves open. Or a function that makes an environment.
+        **kwargs: passed to :func:`gymnasium.make` or to the function, such as ``render_mode``.
 
     Raises:
-        LfoError: the id is unknown, a package the environment needs is missing, observations are not a 1-D
-            ``Box``, or actions are not a 1-D ``Box`` with finite bounds.
+        LfoError: the id is unknown, a package the environment needs is missing, its observations are images or
+            neither a ``Box`` nor a ``Dict`` of them, or its actions are not a ``Box`` with finite bounds.
     """
-    name = _import_module_of(env_id)
-    with warnings.catch_warnings():
-        # The caller chooses the version, and it is recorded: no need to warn that a newer one exists.
-        warnings.filterwarnings("ignore", message=r".*(out of date|latest versioned environment)")
-        try:
-            env = gym.make(name, disable_env_checker=True, **kwargs)
-        except gym.error.DependencyNotInstalled as error:
-            raise LfoError(f"environment {env_id!r}: a package that it needs is missing: {error}") from error
-        except gym.error.Error as error:
-            raise LfoError(_unknown(env_id)) from error
-        except ImportError as error:
-            raise LfoError(f"environment {env_id!r} cannot be imported: {error}") from error
-        except Exception as error:  # an environment's constructor is anyone's code
-            raise LfoError(
-                f"environment {env_id!r} fails to start: {type(error).__name__}: {error}"
-            ) from error
+    made = _Borrowed(env) if isinstance(env, gym.Env) else _start(env, kwargs)
     _silence_mujoco()
     try:
-        _check_spaces(env, env_id)
+        return _vectors(made, env)
     except LfoError:
-        env.close()
+        made.close()
         raise
-    return env
 
 
-def make_envs(env_id: str, number: int) -> list[Env]:
-    """Make ``number`` environments of the same id; see :func:`make_env`."""
-    return [make_env(env_id) for _ in range(number)]
+def make_envs(env: EnvLike, number: int, *, least: int | None = None) -> list[Env]:
+    """Make ``number`` environments; see :func:`make_env`.
+
+    Args:
+        env: an environment object is copied by its spec: what was changed after it was made is lost.
+        number: how many.
+        least: how many the caller can do with. An environment object is used as it is where one is enough.
+
+    Raises:
+        LfoError: an object cannot be copied, or a function gives the same environment twice.
+    """
+    if isinstance(env, gym.Env):
+        if (number if least is None else least) == 1:
+            return [make_env(env)]
+        env = copyable(env)
+    envs = [make_env(env) for _ in range(number)]
+    if len({id(made.unwrapped) for made in envs}) < number:
+        raise LfoError(
+            f"environment {name_of(env)}: expected a new environment from each call of the function, found the same "
+            "one twice; make it inside the function"
+        )
+    return envs
 
 
-def full_id(env_id: str, env: Env) -> str:
-    """The id that makes ``env``, made from ``env_id``, again: with its version and its module, if it has one."""
-    module, colon, _ = env_id.rpartition(":")
-    return f"{module}{colon}{env.spec.id}" if env.spec else env_id
+def copyable(env: EnvLike) -> EnvLike:
+    """What makes an environment object again: its spec. Anything else is returned as it is.
+
+    Raises:
+        LfoError: the object was made without ``gymnasium.make``, or a wrapper does not record its arguments.
+    """
+    if not isinstance(env, gym.Env):
+        return env
+    spec = env.spec
+    if spec is None or any(wrapper.kwargs is None for wrapper in spec.additional_wrappers):
+        reason = "it was not made by gymnasium.make" if spec is None else "a wrapper keeps no arguments"
+        raise LfoError(
+            f"environment {name_of(env)}: several copies are needed, and this object cannot be copied ({reason}); "
+            "pass a function that makes one, such as `lambda: Wrapper(MyEnv())`"
+        )
+    return spec
 
 
-def name_of(env: Env) -> str:
-    """What errors call an environment."""
-    return str(env.spec.id if env.spec else type(env.unwrapped).__name__)
+def name_of(env: EnvLike) -> str:
+    """What errors and records call an environment: its id, or else the name of its class or function."""
+    if isinstance(env, str):
+        return env
+    if isinstance(env, EnvSpec):
+        return env.id
+    if isinstance(env, gym.Env):
+        return env.spec.id if env.spec else type(env.unwrapped).__name__
+    return getattr(env, "__name__", type(env).__name__)
+
+
+def full_id(env: EnvLike, made: Env) -> str:
+    """The id that makes ``made``, made from ``env``, again: with its version and its module, if it has one."""
+    module, colon, _ = env.rpartition(":") if isinstance(env, str) else ("", "", "")
+    if made.spec is None:
+        return env if isinstance(env, str) else name_of(made)
+    return f"{module}{colon}{made.spec.id}"
+
+
+def observation_keys(env: Env) -> list[str]:
+    """The keys of a ``Dict`` observation in the order in which they were flattened; none for other observations."""
+    space = env.env.observation_space if isinstance(env, FlattenObservation) else None
+    return [name for name, _ in _leaves(space)] if isinstance(space, Dict) else []
 
 
 def observation_length(env: Env) -> int:
@@ -114,6 +160,43 @@ def require_state_dim(
         f"environment {env_id}: expected observations of length {expected}, as {of} takes, "
         f"found {found}; {hint}"
     )
+
+
+class _Borrowed(gym.Wrapper[Any, Any, Any, Any]):
+    """An environment of the caller's, who closes it."""
+
+    def close(self) -> None:
+        """Leave it open."""
+
+
+def _start(env: str | EnvSpec | Callable[..., Env], kwargs: dict[str, Any]) -> Env:
+    """Make what an id, a spec or a function stands for."""
+    name = name_of(env)
+    made: Any
+    try:
+        if isinstance(env, str | EnvSpec):
+            what = _import_module_of(env) if isinstance(env, str) else env
+            with warnings.catch_warnings():
+                # The caller chooses the version, and it is recorded: no need to warn that a newer one exists.
+                warnings.filterwarnings("ignore", message=r".*(out of date|latest versioned environment)")
+                made = gym.make(what, disable_env_checker=True, **kwargs)
+        else:
+            made = env(**kwargs)
+    except LfoError:
+        raise
+    except gym.error.DependencyNotInstalled as error:
+        raise LfoError(f"environment {name!r}: a package that it needs is missing: {error}") from error
+    except gym.error.Error as error:
+        raise LfoError(_unknown(name)) from error
+    except ImportError as error:
+        raise LfoError(f"environment {name!r} cannot be imported: {error}") from error
+    except Exception as error:  # an environment's constructor is anyone's code
+        raise LfoError(f"environment {name!r} fails to start: {type(error).__name__}: {error}") from error
+    if not isinstance(made, gym.Env):
+        raise LfoError(
+            f"environment {name!r}: expected a gymnasium.Env from the function, found {type(made).__name__}; return one"
+        )
+    return made
 
 
 def _import_module_of(env_id: str) -> str:
@@ -160,36 +243,56 @@ def _unknown(env_id: str) -> str:
     return f"unknown environment {env_id!r}; {suggestion}"
 
 
-def _check_spaces(env: Env, env_id: str) -> None:
-    observations, actions = env.observation_space, env.action_space
-    if not isinstance(observations, Box) or len(observations.shape) != 1:
-        found = f"{type(observations).__name__} of shape {observations.shape}"
-        raise LfoError(
-            f"environment {env_id}: expected observations that are vectors (a 1-D Box), found {found}; images "
-            "and nested observations are not supported: use an environment with vector observations"
-        )
+def _leaves(space: Space[Any], name: str = "") -> Iterator[tuple[str, Space[Any]]]:
+    """The parts of an observation, by their keys: those of a ``Dict`` in a ``Dict`` are ``outer/inner``."""
+    if not isinstance(space, Dict):
+        yield name, space
+        return
+    for key, inner in space.spaces.items():
+        yield from _leaves(inner, f"{name}/{key}" if name else str(key))
+
+
+def _vectors(made: Env, env: EnvLike) -> Env:
+    """Flatten observations and actions that are not vectors."""
+    name, observations, actions = name_of(env), made.observation_space, made.action_space
+    for key, part in _leaves(observations):
+        image = isinstance(part, Box) and len(part.shape) > 1 and part.dtype == np.uint8
+        if image or not isinstance(part, Box):
+            found = f"{type(part).__name__} of shape {part.shape}" + (f" under {key!r}" if key else "")
+            raise LfoError(
+                f"environment {name}: expected observations that are vectors (a Box, or a Dict of them), found {found}; "
+                "images and other spaces are not supported: use an environment with vector observations"
+            )
     if not isinstance(actions, Box):
         raise LfoError(
-            f"environment {env_id}: expected continuous actions (a Box), found {actions}; "
+            f"environment {name}: expected continuous actions (a Box), found {actions}; "
             f"{type(actions).__name__} action spaces are not supported yet: use an environment with a Box"
         )
-    finite = bool(np.isfinite(actions.low).all() and np.isfinite(actions.high).all())
-    if len(actions.shape) != 1 or not finite:
-        new, code = _vector_actions(env_id, actions, finite)
-        bounds = "" if finite else "your own bounds instead of -1 and 1 and "
+    if not (np.isfinite(actions.low).all() and np.isfinite(actions.high).all()):
         raise LfoError(
-            f"environment {env_id}: expected actions that are vectors with finite bounds, found {actions}; write "
-            f"a file wrapped.py with {bounds}this line: `{code}`, and use the environment `wrapped:{new}`"
+            f"environment {name}: expected actions that are vectors with finite bounds, found {actions}; "
+            + _bounding(env, actions)
         )
+    if len(actions.shape) != 1:
+        flat = gym.spaces.flatten_space(actions)
+        made = TransformAction(made, lambda action: np.reshape(action, actions.shape), flat)
+    if isinstance(observations, Dict) or len(observations.shape or ()) != 1:
+        made = FlattenObservation(made)
+    return made
 
 
-def _vector_actions(env_id: str, actions: Box, finite: bool) -> tuple[str, str]:
-    """A new id, and the line of Python that registers the environment under it with bounded vector actions."""
-    new = f"Wrapped{env_id.rpartition(':')[2].rpartition('/')[2]}"
-    space = "g.spaces.flatten_space(e.action_space)"
-    if not finite:
-        space = f"g.spaces.Box(-1, 1, ({int(np.prod(actions.shape))},))"
-    return new, (
-        f"import gymnasium as g; g.register({new!r}, lambda **k: g.wrappers.TransformAction("
-        f"e := g.make({env_id!r}, disable_env_checker=True, **k), lambda a: a.reshape({actions.shape}), {space}))"
+def _bounding(env: EnvLike, actions: Box) -> str:
+    """How to give an environment bounded vector actions."""
+    size = int(np.prod(actions.shape))
+    bounded = f"lambda a: a.reshape({actions.shape}), g.spaces.Box(-1, 1, ({size},)))"
+    if not isinstance(env, str):
+        return (
+            "`import gymnasium as g`, and pass this with your own bounds instead of -1 and 1: "
+            f"`g.wrappers.TransformAction(env, {bounded}`"
+        )
+    new = f"Wrapped{env.rpartition(':')[2].rpartition('/')[2]}"
+    return (
+        "write a file wrapped.py with your own bounds instead of -1 and 1 and this line: `import gymnasium as g; "
+        f"g.register({new!r}, lambda **k: g.wrappers.TransformAction(g.make({env!r}, disable_env_checker=True, **k), "
+        f"{bounded})`, and use the environment `wrapped:{new}`"
     )

@@ -1,4 +1,4 @@
-"""The one loop that steps environments: collecting, interacting, evaluating and filming all use it."""
+"""The loop that steps environments. Collecting, interacting, evaluating and filming use it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Act", "Step", "rollout", "starts"]
 Act = Callable[[np.ndarray, list[int]], np.ndarray]
 """(observations [E, S] float32, the numbers of the n running environments) → their actions [n, A], inside the bounds.
 
-Rows of environments that are not running are of no meaning. The array is used again for the next step.
+Ignore the rows of environments that are not running. The array is reused for the next step.
 """
 
 
@@ -23,7 +23,7 @@ _PLAIN = {float, int, np.float64, np.float32}
 
 
 class Step(NamedTuple):
-    """One step of every running environment. The arrays are used again: copy what is to be kept."""
+    """One step of every running environment. The arrays are reused: copy what you keep."""
 
     running: list[int]
     """[n] the environments that were stepped."""
@@ -57,10 +57,10 @@ def rollout(
         act: chooses the actions of the running ones.
         seeds: [E] of their first reset.
         quotas: [E] steps of each at most.
-        episodes: an environment stops at the end of its episode; else it is reset, and goes on.
+        episodes: stop each environment at the end of its episode. Otherwise it is reset and continues.
 
     Yields:
-        Each step. Ends when no environment is running.
+        Each step, until no environment is running.
 
     Raises:
         EnvironmentFault: an environment raises an error, or returns something else than five values, an observation
@@ -71,7 +71,7 @@ def rollout(
         world.observations[i] = reset(envs[i], seed=int(seed))
     left = list(quotas)
     running = [i for i in range(len(envs)) if left[i] > 0]
-    until = min((left[i] for i in running), default=0)  # nothing but an ended episode stops one before that
+    until = min((left[i] for i in running), default=0)  # before that, only the end of an episode stops one
     while running:
         ended = world.step(running, act(world.observations, running))
         yield Step(running, world.next_observations, world.rewards, world.terminated, world.truncated)

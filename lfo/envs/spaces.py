@@ -18,7 +18,7 @@ __all__ = ["ActionSpace"]
 class ActionSpace:
     """A box of continuous actions.
 
-    How a network's output becomes one of them is :class:`lfo.nn.heads.ActionHead`'s part.
+    :class:`lfo.nn.heads.ActionHead` turns a network's output into one.
     """
 
     low: np.ndarray

@@ -129,7 +129,7 @@ def _mask(gradient: Tensor, activation: Tensor) -> Tensor:
 
 @contextmanager
 def passed_through(*networks: nn.Module) -> Iterator[None]:
-    """Inside, losses run through ``networks`` to what lies before them; no gradient of their weights is formed."""
+    """Within the block, gradients pass through ``networks`` to their inputs; their weights get none."""
     for network in networks:
         network.requires_grad_(False)
     try:
@@ -147,8 +147,8 @@ def adam(parameters: Iterable[nn.Parameter], learning_rate: float) -> torch.opti
 def descend(optimiser: torch.optim.Optimizer, losses: Tensor) -> None:
     """One step down each member's loss, ``losses`` [M], on the optimiser's own parameters only.
 
-    The sum over members leaves each member's gradient as it would be alone. Networks that a loss merely
-    passes through get no weight gradients: none are computed.
+    Summed over members, each member's gradient is what it would be alone. Networks that a loss only passes through get
+    no weight gradients.
     """
     parameters = optimiser.param_groups[0]["params"]
     gradients = torch.autograd.grad(losses.sum(), parameters)

@@ -1,8 +1,8 @@
 """The run folder: what ``train``, ``interact``, ``eval`` and ``compare`` share.
 
 Every file is written whole to a temporary name and renamed, so that a reader, or a run that is resumed after
-``kill -9`` or on a full disk, finds either the old one or the new one. ``checkpoint.pt`` is written last: what
-it says is finished, everything else on disk agrees with or is cut back to.
+``kill -9`` or on a full disk, finds either the old one or the new one. ``checkpoint.pt`` is written last: a
+resumed run drops whatever else is on disk beyond the point that it marks.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class RunFolder:
                 self._claimed = False
 
     def check_free(self, *, overwrite: bool) -> None:
-        """Check that a new run may go here; worth doing before long work.
+        """Check that a new run may go here. Call it before long work.
 
         Raises:
             LfoError: it exists and ``overwrite`` is off, or holds something that is not a run.
@@ -126,7 +126,7 @@ class RunFolder:
         return check_record(path, info)
 
     def save_agent(self, agent: Agent, **more: Any) -> None:
-        """Write the checkpoint of an agent, with ``more`` entries; who has stopped goes into ``run.json``, too.
+        """Write the checkpoint of an agent, with ``more`` entries. Record stopped members in ``run.json``.
 
         Raises:
             LfoError: see :meth:`save_checkpoint`.

@@ -9,7 +9,7 @@ from typing import Any
 from lfo.algorithms import registry
 from lfo.algorithms.inverse import Inverse, InverseConfig
 from lfo.algorithms.protocol import Agent
-from lfo.datasets import LfoError, Transitions, load
+from lfo.datasets import READERS, LfoError, Transitions, load
 from lfo.envs.spaces import ActionSpace
 from lfo.nn.scaling import Units
 from lfo.runs.folder import RunFolder
@@ -38,6 +38,7 @@ def load_agent(out: RunFolder, device: str = "auto") -> Agent:
     seeds = [int(member["seed"]) for member in info["members"]]
     require_memory(config, len(seeds), int(info["state_dim"]), where=str(record))
     agent: Agent = spec.cls(config, Units(len(seeds), int(info["state_dim"])).to(where), seeds)
+    agent.record = info
     with _fitting(out):
         stage = state.get("inverse")
         if stage is not None:
@@ -92,7 +93,7 @@ def load_data(out: RunFolder) -> list[Transitions]:
 
 def _load_again(out: RunFolder, record: dict[str, Any]) -> Transitions:
     source = record["source"]
-    named = source.startswith(("minari:", "d4rl:"))
+    named = source.partition(":")[0] in READERS
     if record["sha256"] is None or not (named or record["path"]):
         raise LfoError(
             f"{out.path / 'run.json'}: datasets: expected a file to read again, found data from {source}; "

@@ -28,7 +28,7 @@ class Member:
 def describe(
     agent: Agent, datasets: Sequence[Transitions], members: Sequence[Member], steps: int, command: str | None
 ) -> dict[str, Any]:
-    """What ``run.json`` says: everything needed to run it again, and to know what it was run on."""
+    """The content of ``run.json``: what is needed to repeat the run, and the machine that it ran on."""
     packages = ["d3g-lfo", "torch", "numpy", "gymnasium", "mujoco", "h5py"]
     return {
         "algo": agent.name,

@@ -1,4 +1,4 @@
-"""Reading what earlier versions wrote: each function takes one step, from the format it names to the next."""
+"""Reads what earlier versions wrote: each function converts one format into the next."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def upgrade_config(config: dict[str, Any]) -> dict[str, Any]:
 def upgrade_checkpoint(state: dict[str, Any]) -> dict[str, Any]:
     """A checkpoint of format 1 as one of format 2.
 
-    The metrics of τ are [M, 2] instead of [2, M]; the bounds of the actions belong to the head of I, and are told apart
-    from it under ``inverse.space``.
+    Format 2 has τ's metrics as [M, 2] instead of [2, M], the action bounds in the head of I, and the action space as a
+    record under ``inverse.space``.
     """
     agent = dict(state["agent"])
     if "predictor_metrics" in agent:

@@ -4,8 +4,8 @@ A task is something to make: a data set, the experts' returns, or a cell. Each r
 (:mod:`lfo.study.worker`), ``jobs`` at a time: data first, then cells, the longest first. If a task fails, only the
 tasks that depend on it are skipped.
 
-The processes have a session of their own, so Ctrl-C reaches only the parent. It closes their standard input, upon
-which they finish the current step, write their checkpoints and end. They do the same if the parent is killed.
+The processes have a session of their own, so Ctrl-C reaches only the parent. It closes their standard input; they then
+finish the current step, write their checkpoints and end. They do the same if the parent is killed.
 """
 
 from __future__ import annotations

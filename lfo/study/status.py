@@ -1,4 +1,4 @@
-"""Where a study stands: each cell's ``status.json``, the lock of whoever works on it, and the time left."""
+"""Where a study stands: each cell's ``status.json``, the lock of the process that works on it, and the time left."""
 
 from __future__ import annotations
 

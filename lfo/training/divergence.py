@@ -1,4 +1,4 @@
-"""Members whose numbers are no longer finite: found, stopped, put back to their last good state."""
+"""Finds members whose numbers are no longer finite, stops them, and restores their last good state."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["Divergence"]
 
 
 class Divergence:
-    """Watches an agent; members never mix, so the others go on unharmed.
+    """Watches an agent. The other members go on, since members never mix.
 
-    A member that is stopped is entered into ``agent.stopped`` with the reason, and stays as it was when all its numbers
-    were last finite. That includes members that the agent brings along as stopped.
+    A member that diverged is added to ``agent.stopped`` with the reason, and keeps the state in which all its numbers
+    were last finite. Members that had stopped before keep theirs, too.
     """
 
     def __init__(self, agent: Agent) -> None:
@@ -42,7 +42,7 @@ class Divergence:
         return new
 
     def require_members(self) -> None:
-        """Check that somebody is left to go on.
+        """Check that a member is left.
 
         Raises:
             LfoError: every member has diverged.
@@ -55,10 +55,10 @@ class Divergence:
             )
 
     def restore(self) -> None:
-        """Put the last good state of every stopped member back."""
+        """Restore the last good state of every stopped member."""
         for number, tensor in enumerate(self._state()):
             for member in self.agent.stopped:
-                # An optimiser has no moments before its first step: they were zero.
+                # Before its first step an optimiser has no moments; they count as zero.
                 tensor[member] = self._good[number][member] if number < len(self._good) else 0.0
 
     def _reason(self, names: Sequence[str], finite: Tensor, first_step: int) -> str:

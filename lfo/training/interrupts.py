@@ -13,11 +13,11 @@ __all__ = ["interruptible"]
 
 @contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
-    """Hold signals back until the step in hand is done: yields a function that says one has come.
+    """Hold SIGINT, SIGTERM and SIGHUP back, and yield a function that tells whether one was received.
 
-    They are SIGINT, SIGTERM and, unless it is ignored as under nohup, SIGHUP.
+    SIGHUP is left alone where it is ignored, as under nohup.
 
-    On leaving the block a held signal is raised as KeyboardInterrupt. A second Ctrl-C is not held back.
+    A signal that was held is raised as KeyboardInterrupt at the end of the block. A second Ctrl-C is not held back.
     """
     caught: list[int] = []
 

@@ -1,7 +1,7 @@
 """Offline training of all members at once, with logs, checkpoints and exact resume.
 
-Random draws are functions of (member's seed, block of steps), so that a resumed run needs no generator state:
-it continues bit for bit from the step its checkpoint names.
+Random draws are functions of (member's seed, block of steps). So a resumed run needs no generator state and gives the
+same numbers as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ __all__ = ["BLOCK", "build", "fit", "run_steps", "train"]
 BLOCK = 256
 """Steps whose minibatches are drawn at once."""
 LOG_EVERY = 1000
-"""Steps a row of metrics averages over; divergence is looked for as often."""
+"""Steps that a row of metrics averages over. Divergence is checked at each row."""
 CHECKPOINT_SECONDS = 30.0
-"""Least time between two checkpoints; a killed run loses about this much."""
+"""Time between two checkpoints, at least. A killed run loses about this much."""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # as in glibc's <malloc.h>
 
 
@@ -59,13 +59,13 @@ def run_steps(
 ) -> Tensor:
     """Update until ``agent.updates`` is ``steps``, or until ``should_stop`` says so.
 
-    Divergence is looked for whenever a row of metrics is complete, and before this returns.
+    Divergence is checked whenever a row of metrics is complete, and before this returns.
 
     Args:
         agent: the members.
         table: their data.
         steps: gradient steps in all, those already done included.
-        divergence: the watch.
+        divergence: finds members that diverge.
         history: the metrics of an incomplete row, as returned by a call that was stopped.
         on_log: called with the step and each metric's mean over the row [M].
         on_stopped: called with the members newly stopped.
@@ -146,6 +146,10 @@ def build(
     require_memory(config, len(members), sizes[0], where="settings")
     which = [member.dataset for member in members]
     units = Units.of(datasets, which, standardise=config.standardise)
+    if bool((units.moving.sum(dim=-1) == 0).any()):
+        raise LfoError(
+            "data set: expected steps s' − s that differ, found the same one in every row; there is nothing to learn from"
+        )
     table = Table(datasets, which, units)
     agent: Agent = algorithm(config, units.to(device), [member.seed for member in members])
     agent.prepare(table)
@@ -208,6 +212,7 @@ def _train(
     if where.type == "cuda":
         torch.set_float32_matmul_precision("high" if agent.precision == "tf32" else "highest")
     info = describe(agent, datasets, members, steps, command)
+    agent.record = info
     history = None
     if out is not None and resume:
         check_same_run(out, info)
@@ -315,6 +320,7 @@ def _fit(
                 on_step=pause.step,
                 should_stop=pause,
             )
+            agent.history = log.columns()
             if out is not None:
                 log.write()
                 out.save_agent(agent, history=history)
@@ -328,10 +334,10 @@ class _Pause:
         self.until = time.monotonic() + seconds
 
     def step(self) -> None:
-        """A step is done."""
+        """Count a step that is done."""
         self.progress.step()
         self.due = time.monotonic() >= self.until
 
     def __call__(self) -> bool:
-        """Asked before each step."""
+        """Whether to pause before the next step."""
         return self.due or self.stop()

@@ -8,7 +8,7 @@ from typing import Any
 
 from lfo.runs.folder import RunFolder
 
-__all__ = ["MetricsLog"]
+__all__ = ["MetricsLog", "columns"]
 
 
 class MetricsLog:
@@ -29,7 +29,7 @@ class MetricsLog:
         self.rows = [row for row in out.rows("metrics.csv") if int(row["step"]) <= resumed_at]
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # its dependencies' own, nothing a user can mend
+                warnings.simplefilter("ignore")  # from its dependencies; a user cannot fix them
                 from torch.utils.tensorboard import SummaryWriter
 
             self.board = SummaryWriter(out.path / "tensorboard", purge_step=resumed_at + 1)
@@ -37,7 +37,7 @@ class MetricsLog:
             pass
 
     def row(self, step: int, metrics: Mapping[str, Sequence[float]]) -> None:
-        """Take one row of each member; ``metrics`` are [M] each."""
+        """Add one row for each member; ``metrics`` are [M] each."""
         for member, seed in enumerate(self.seeds):
             values = {name: value[member] for name, value in metrics.items()}
             self.rows.append({"step": step, "member": member, "seed": seed, **values})
@@ -45,9 +45,24 @@ class MetricsLog:
                 for name, value in values.items():
                     self.board.add_scalar(f"{name}/member{member}", value, step)
 
+    def columns(self) -> dict[str, list[Any]]:
+        """All rows so far, see :func:`columns`."""
+        return columns(self.rows)
+
     def write(self) -> None:
-        """Put what was taken so far on disk."""
+        """Write the rows so far to disk."""
         if self.out is not None:
             self.out.write_rows("metrics.csv", self.rows)
         if self.board is not None:
             self.board.flush()
+
+
+def columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Rows, such as those of a CSV file, as one list for each column: ``pandas.DataFrame`` takes it."""
+    return {name: [_number(row[name]) for row in rows] for name in (rows[0] if rows else ())}
+
+
+def _number(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    return int(value) if value.lstrip("-").isdigit() else float(value)

@@ -1,6 +1,6 @@
 """Where minibatches come from: an offline table, or a replay buffer of interactions. Both live on the device.
 
-A draw is a function of the generators that are passed in, so that an exact resume needs no state of its own.
+A draw is a function of the generators that are passed in, so exact resume needs no state.
 """
 
 from __future__ import annotations

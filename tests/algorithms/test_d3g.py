@@ -10,7 +10,6 @@ import torch
 
 from lfo import D3G, D3GConfig
 from lfo.datasets import Transitions
-from lfo.nn.losses import expectile_loss, pessimistic, q_target, value_range
 from lfo.runs.record import Member
 from lfo.training.loop import build
 
@@ -25,58 +24,12 @@ def line(rows: int = 4000) -> Transitions:
     return Transitions(np.stack([s, still], 1), np.stack([after, still], 1), -np.abs(after), none, none)
 
 
-def test_q_target_by_hand() -> None:
-    rewards, continues = torch.tensor([1.0, 2.0, -1.0]), torch.tensor([1.0, 0.0, 1.0])
-    q1, q2 = torch.tensor([10.0, 10.0, -4.0]), torch.tensor([20.0, 5.0, -2.0])
-    # 1 + 0.5·10; 2 (terminated); −1 + 0.5·(−4)
-    torch.testing.assert_close(q_target(rewards, continues, q1, q2, 0.5), torch.tensor([6.0, 2.0, -3.0]))
-
-
-def test_pessimistic_by_hand() -> None:
-    q1 = torch.tensor([[5.0, 9.0, 1.0, 7.0], [5.0, 9.0, 1.0, 7.0]])[:, :, None]
-    q2 = torch.tensor([[4.0, 8.0, 2.0, 9.0], [4.0, 8.0, 2.0, 9.0]])[:, :, None]
-    # The first member knows rows 0 and 3, worth 4 and 7: 5.5 − 1.5; the second knows none.
-    unknown = torch.tensor([[False, True, True, False], [True, True, True, True]])[:, :, None]
-    found1, found2 = pessimistic(q1, q2, unknown)
-    assert found1[..., 0].tolist() == [[5.0, 4.0, 1.0, 7.0], [5.0, 9.0, 1.0, 7.0]]
-    assert found2[..., 0].tolist() == [[4.0, 4.0, 2.0, 9.0], [4.0, 8.0, 2.0, 9.0]]
-
-
-def test_pessimism_does_not_feed_on_itself() -> None:
-    """A known state that leads to the unknown only: v = −1 + γ bound(v), where nine other states are worth 0."""
-    q = torch.zeros(1, 11, 1)
-    unknown = torch.arange(11)[None, :, None] == 10
-    for _ in range(200):
-        bounded, _ = pessimistic(q, q, unknown)
-        q[0, 0] = -1 + 0.99 * bounded[0, 10]
-    # μ − σ = −|v|/10 − 3|v|/10, so that |v| = 1 / (1 − 0.99 · 0.4); the least known value would lead to −1/(1 − γ)
-    assert q[0, 0].item() == pytest.approx(-1 / (1 - 0.99 * 0.4), rel=1e-5)
-
-
 def test_unknown_is_what_lies_far_off_in_a_dimension_that_moves() -> None:
     agent, _ = build(D3G, D3GConfig(hidden=4), [line(50)], [Member(0)], "cpu")
     states = torch.tensor(
         [[[2.9, 0.0], [-3.1, 0.0], [0.0, 99.0]]]
     )  # in standard deviations; the second is still
     assert agent._unknown(states).flatten().tolist() == [False, True, False]
-
-
-def test_expectile_loss_by_hand() -> None:
-    found = expectile_loss(torch.tensor([2.0, -2.0, 0.0]), 0.9)
-    torch.testing.assert_close(found, torch.tensor([3.6, 0.4, 0.0]))
-
-
-@pytest.mark.parametrize(
-    ("lowest", "highest", "expected"),
-    [
-        (0.0, 1.0, (0.0, 100.0)),
-        (1.0, 1.0, (1.0, 100.0)),
-        (-2.0, -1.0, (-200.0, -1.0)),
-        (-1.0, 3.0, (-100.0, 300.0)),
-    ],
-)
-def test_value_range_by_hand(lowest: float, highest: float, expected: tuple[float, float]) -> None:
-    assert value_range(lowest, highest, 0.99) == pytest.approx(expected)
 
 
 def test_time_limits_bootstrap_and_terminations_do_not() -> None:

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from shell import d3g, error, start
 
 from lfo.algorithms import registry
-from lfo.cli import COMMANDS
+from lfo.cli import COMMANDS, cli
 from lfo.cli._common import option
 from lfo.datasets import readers
 
@@ -55,6 +55,31 @@ def test_the_shell_completes_algorithms() -> None:
     context = click.Context(toy)
     found = toy.params[0].shell_complete(context, "d")
     assert [item.value for item in found] == ["d3g"]
+
+
+@pytest.mark.parametrize(
+    ("module", "remedy"),
+    [
+        (
+            "safetensors.numpy",
+            "run `pip install safetensors`, or reinstall d3g-lfo with `pip install .` in its clone",
+        ),
+        ("lfo.nn.networks", "; reinstall d3g-lfo with `pip install .` in its clone"),
+        (None, "; reinstall d3g-lfo with `pip install .` in its clone"),
+    ],
+)
+def test_a_missing_module_is_named_with_a_remedy(
+    module: str | None, remedy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(**_: object) -> None:
+        raise ImportError(f"No module named {module!r}", name=module)
+
+    monkeypatch.setattr(cli, "main", missing)
+    done = d3g("inspect", "d.h5")
+    assert done.code == 1
+    assert done.err.count("\n") == 1
+    assert f"No module named {module!r}" in done.err
+    assert done.err.strip().endswith(remedy)
 
 
 @pytest.mark.parametrize(

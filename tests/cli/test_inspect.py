@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 import pytest
 from flat import recording, write_h5
+from PIL import Image
 
 from lfo.cli import main
 from lfo.datasets import Metadata, Transitions, behaviour_name, save
@@ -124,6 +125,19 @@ def test_table(run):
     ):
         assert text in out
     assert "Warning: rewards never vary: all are 1" in out
+
+
+@pytest.mark.parametrize(("episodes", "dim"), [((5,), 1), ((5, 7), 1), ((5, 7, 6, 600), 12)])
+def test_a_plot(run, episodes, dim):
+    write_h5(Path("a.h5"), recording(episodes, dim=dim))
+    code, out, err = run("inspect", "a.h5", "--plot", "a.png")
+    assert (code, err) == (0, "note: wrote a.png\n")
+    assert "transitions" in out
+    with Image.open("a.png") as image:
+        assert image.size[0] > 800
+        assert len(image.convert("RGB").resize((60, 60)).getcolors(4_000)) > 20
+    assert_one_line(run("inspect", "a.h5", "--plot", "a.png"), "--overwrite")
+    assert run("inspect", "a.h5", "--plot", "a.png", "--overwrite")[0] == 0
 
 
 def test_wide_states_are_cut_in_the_table_only(run):

@@ -45,7 +45,7 @@ def test_prints_a_line_a_round(dataset: Path, tmp_path: Path, algo: str) -> None
 def test_more_rounds_by_resume_are_the_same_as_at_once(
     trained: Path, interacted: Path, tmp_path: Path
 ) -> None:
-    """What is not given is as it was."""
+    """Options that are left out keep their earlier values."""
     parts = copy(interacted, tmp_path / "parts")
     done = d3g("interact", parts, "--resume", "--rounds", "3")
     assert rounds(done.out)[0][:3] == [3, 3, 90]

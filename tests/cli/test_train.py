@@ -109,7 +109,7 @@ def test_overwrite_replaces_a_run(trained: Path, dataset: Path, tmp_path: Path) 
 
 
 def test_more_steps_by_resume_are_the_same_as_at_once(dataset: Path, tmp_path: Path) -> None:
-    """What is not given is as it was, the data set included."""
+    """Options that are left out keep their earlier values, as does the data set."""
     must("train", dataset, "-o", tmp_path / "parts", "--seeds", "3-4", *TINY)
     must("train", "-o", tmp_path / "parts", "--resume", "--steps", "60")
     must("train", dataset, "-o", tmp_path / "whole", "--seeds", "3-4", *TINY[:-1], "60")

@@ -232,8 +232,7 @@ def registered() -> object:
         "TestCamera-v0": Camera,
         "TestUnbounded-v0": Unbounded,
         "TestUnstable-v0": Unstable,
-        "space/TestShaped-v0": Shaped,
-        "TestUnboundedShaped-v0": UnboundedShaped,
+        "space/TestUnboundedShaped-v0": UnboundedShaped,
         "TestUnboundedVector-v0": UnboundedVector,
     }
     for name, kind in kinds.items():
@@ -261,8 +260,7 @@ def test_spaces_and_values_that_cannot_be_used(env_id: str, message: str) -> Non
 @pytest.mark.parametrize(
     ("env_id", "low", "high"),
     [
-        ("space/TestShaped-v0", [-1, -2], [3, 4]),
-        ("TestUnboundedShaped-v0", [-1, -1], [1, 1]),
+        ("space/TestUnboundedShaped-v0", [-1, -1], [1, 1]),
         ("TestUnboundedVector-v0", [-1, -1], [1, 1]),
     ],
 )

@@ -1,0 +1,102 @@
+"""Behind ``D3G.fit``, ``save`` and ``load``: an algorithm as an estimator, without a command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from lfo.acting.rounds import learn_inverse
+from lfo.algorithms import registry
+from lfo.algorithms.inverse import InverseConfig
+from lfo.algorithms.protocol import Agent
+from lfo.datasets import Transitions
+from lfo.envs.make import EnvLike
+from lfo.errors import LfoError, data_error
+from lfo.runs.folder import RunFolder
+from lfo.runs.loading import load_agent
+from lfo.settings import suggest
+from lfo.training import loop
+from lfo.training.metrics import columns
+from lfo.training.progress import Progress, as_progress
+from lfo.training.sources import demonstrations
+
+__all__ = ["fit", "load", "save"]
+
+
+def fit(
+    algorithm: type[Any],
+    data: Transitions,
+    env: EnvLike | None,
+    *,
+    seeds: Iterable[int],
+    steps: int,
+    device: str,
+    progress: Progress | bool,
+    settings: Mapping[str, Any],
+) -> Any:
+    """Train on one data set, then learn to act in ``env``; see :meth:`lfo.algorithms.base.Algorithm.fit`."""
+    where = f"{algorithm.__name__}.fit"
+    own = {field.name for field in fields(registry.spec(algorithm.name).config)}
+    stage = {field.name for field in fields(InverseConfig)} - own
+    for key in settings:
+        if key not in own | stage:
+            expected = f"one of {', '.join(sorted(own | stage))}"
+            raise data_error(
+                where, key, expected=expected, found="another name", remedy=suggest(key, own | stage)
+            )
+    in_rounds = {key: value for key, value in settings.items() if key in stage}
+    if env is None and (in_rounds or not algorithm.learns_offline):
+        needed = next(iter(in_rounds), f"{algorithm.__name__}, which learns in rounds of interaction,")
+        raise LfoError(f"{where}: env: expected an environment, as {needed} needs one, found none; pass env")
+    shown = as_progress(progress)
+    try:
+        offline = {key: value for key, value in settings.items() if key in own}
+        agent = loop.fit(algorithm, data, seeds=seeds, steps=steps, device=device, progress=shown, **offline)
+        if env is not None:
+            table = demonstrations(agent, [data], [0] * len(agent.seeds))
+            learn_inverse(agent, env, demonstrations=table, progress=shown, **in_rounds)
+    finally:
+        if progress is True:
+            shown.close()
+    return agent
+
+
+def save(agent: Agent, folder: str | Path, *, overwrite: bool) -> None:
+    """Write a run folder. The interactions are not kept, so ``interact`` can start again but not continue.
+
+    Raises:
+        LfoError: the agent was neither trained nor loaded, or see :meth:`RunFolder.create`.
+    """
+    if not agent.record:
+        raise LfoError(f"{folder}: expected an agent that was trained, found a new one; call fit first")
+    out = RunFolder(folder)
+    out.create(overwrite=overwrite)
+    out.write_info(agent.record)
+    for name, table in (("metrics.csv", agent.history), ("evaluations.csv", agent.evaluations)):
+        if table:
+            out.write_rows(
+                name, [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
+            )
+    stage = agent.record.get("interact")
+    done = max(agent.evaluations.get("round", []), default=0)
+    out.save_agent(agent, **({} if stage is None else {"inverse": {**stage, "rounds_done": done}}))
+
+
+def load(algorithm: type[Any], folder: str | Path, device: str) -> Any:
+    """Read a run folder of this algorithm.
+
+    Raises:
+        LfoError: there is none, it is damaged, or it is of another algorithm.
+    """
+    out = RunFolder(folder)
+    agent = load_agent(out, device)
+    if not isinstance(agent, algorithm):
+        raise LfoError(
+            f"{out.path}: expected a run of {algorithm.name}, found one of {agent.name}; use lfo.load_agent"
+        )
+    agent.history, agent.evaluations = (
+        columns(out.rows(name)) for name in ("metrics.csv", "evaluations.csv")
+    )
+    return agent

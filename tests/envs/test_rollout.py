@@ -1,0 +1,128 @@
+"""The one loop that steps environments: quotas, resets, episodes, starts; and the space that its actions come from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from gymnasium.spaces import Box
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lfo.envs.rollout import rollout, starts
+from lfo.envs.spaces import ActionSpace
+
+
+class Counter:
+    """Observes (its number, episode, step); an episode has ``length`` steps, and terminates if that is even."""
+
+    def __init__(self, number: int, length: int) -> None:
+        self.number, self.length, self.episode, self.t = number, length, -1, 0
+        self.observation_space = Box(-np.inf, np.inf, (3,), np.float32)
+        self.action_space = Box(np.array([-2.0, 0.0], np.float32), np.array([2.0, 1.0], np.float32))
+        self.taken: list[Any] = []
+
+    def _see(self) -> np.ndarray:
+        return np.array([self.number, self.episode, self.t], np.float32)
+
+    def reset(self, seed: int | None = None) -> tuple[np.ndarray, dict[str, object]]:
+        self.episode, self.t = self.episode + 1, 0
+        return self._see(), {}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, object]]:
+        self.taken.append(np.array(action))
+        self.t += 1
+        over = self.t == self.length
+        return self._see(), float(self.t), over and self.length % 2 == 0, over and self.length % 2 == 1, {}
+
+
+def run(lengths: list[int], quotas: list[int], *, episodes: bool = False) -> tuple[list[Any], list[Counter]]:
+    """What each step told, copied: (running, observations acted on, next observations, flags)."""
+    envs: Any = [Counter(i, length) for i, length in enumerate(lengths)]
+    seen: list[np.ndarray] = []
+
+    def act(observations: np.ndarray, running: list[int]) -> np.ndarray:
+        seen.append(observations.copy())
+        return np.array([[i, 0.5] for i in running], np.float32)
+
+    told = [
+        (
+            list(s.running),
+            seen[-1],
+            s.next_observations.copy(),
+            s.rewards.copy(),
+            s.terminated.copy(),
+            s.truncated.copy(),
+        )
+        for s in rollout(envs, act, range(len(envs)), quotas, episodes=episodes)
+    ]
+    return told, envs
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 5), st.integers(0, 12)), min_size=1, max_size=4))
+def test_every_environment_takes_its_quota_and_starts_again(pairs: list[tuple[int, int]]) -> None:
+    lengths, quotas = (list(numbers) for numbers in zip(*pairs, strict=True))
+    told, envs = run(lengths, quotas)
+    assert [len(env.taken) for env in envs] == quotas
+    assert len(told) == max(quotas)
+    for t, (running, seen, after, rewards, terminated, truncated) in enumerate(told):
+        assert running == [i for i, quota in enumerate(quotas) if quota > t]
+        for i in running:
+            episode, step = divmod(t, lengths[i])
+            assert seen[i].tolist() == [i, episode, step]
+            assert after[i].tolist() == [i, episode, step + 1]  # never the next episode's first
+            assert rewards[i] == step + 1
+            over = step + 1 == lengths[i]
+            assert (terminated[i], truncated[i]) == (
+                over and lengths[i] % 2 == 0,
+                over and lengths[i] % 2 == 1,
+            )
+        for i in set(range(len(pairs))) - set(running):
+            assert not terminated[i]
+            assert not truncated[i]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 6), st.integers(1, 9)), min_size=1, max_size=4))
+def test_of_episodes_each_environment_runs_one(pairs: list[tuple[int, int]]) -> None:
+    lengths, quotas = (list(numbers) for numbers in zip(*pairs, strict=True))
+    told, envs = run(lengths, quotas, episodes=True)
+    expected = [min(length, quota) for length, quota in pairs]
+    assert [len(env.taken) for env in envs] == expected
+    assert [env.episode for env in envs] == [0] * len(envs)
+    assert len(told) == max(expected)
+
+
+def test_each_environment_gets_its_own_action() -> None:
+    _, envs = run([3, 1, 2], [4, 0, 2])
+    for i, env in enumerate(envs):
+        assert all(action.tolist() == [i, 0.5] for action in env.taken)
+
+
+def test_starts_are_functions_of_seed_and_stream() -> None:
+    assert starts(1, 2, 3).tolist() == starts(1, 2, 5)[:3].tolist()
+    assert len({*starts(1, 2, 50).tolist(), *starts(1, 3, 50).tolist(), *starts(2, 2, 50).tolist()}) == 150
+
+
+@pytest.fixture
+def space() -> ActionSpace:
+    return ActionSpace.of(Counter(0, 1))  # type: ignore[arg-type]
+
+
+def test_a_space_samples_clips_and_is_written_down(space: ActionSpace) -> None:
+    rng = np.random.default_rng(0)
+    drawn = space.sample(rng, 2000)
+    assert drawn.dtype == np.float32
+    np.testing.assert_allclose(drawn.mean(axis=0), [0.0, 0.5], atol=0.1)
+    assert (drawn >= space.low).all()
+    assert (drawn <= space.high).all()
+    noise = space.noise(rng, 4000, 0.1)
+    np.testing.assert_allclose(noise.std(axis=0), [0.2, 0.05], rtol=0.1)  # a tenth of half widths 2 and ½
+    assert space.clip(np.array([[9.0, -9.0]])).tolist() == [[2.0, 0.0]]
+    assert space.size == 2
+    assert ActionSpace.from_record(space.to_record()).same_as(space)
+    assert not ActionSpace(space.low, space.high + 1).same_as(space)
+    with pytest.raises(ValueError, match="found discrete"):
+        ActionSpace.from_record({"kind": "discrete", "n": 3})
