@@ -13,7 +13,6 @@ import os
 import shlex
 import sys
 import warnings
-from typing import TextIO
 
 import click
 
@@ -105,15 +104,7 @@ def main() -> None:
         _fail(_in_one_line(error))
 
 
-def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
-    """Say what a warning says, and nothing of where it came from."""
+def _show_warning(message: Warning | str, *place: object, **more: object) -> None:
     click.echo(f"note: {' '.join(str(message).split())}", err=True)
 
 
