@@ -85,6 +85,16 @@ def test_the_cycle_and_full_size(dataset: Path, tmp_path: Path) -> None:
     onnx_file(run, tmp_path)
 
 
+def test_bfloat16_is_refused_with_a_remedy_that_works(dataset: Path, tmp_path: Path) -> None:
+    """Other runtimes compute in float32, which is another policy."""
+    run = tmp_path / "run"
+    must("train", dataset, "-o", run, "--precision", "bf16", "--steps", "3", "--device", "cpu")
+    must("interact", run, "--rounds", "1", "--interactions", "20", "--grad-steps", "5", "--episodes", "1")
+    told = error("export", run, "-o", tmp_path / "p.pt2")
+    assert "export to .safetensors, or train with precision fp32" in told
+    must("export", run, "-o", tmp_path / "p.safetensors")
+
+
 def test_pt2_runs_with_torch_alone(interacted: Path, tmp_path: Path) -> None:
     path = tmp_path / "policy.pt2"
     assert load_policy(interacted).export(path) <= 1e-5
