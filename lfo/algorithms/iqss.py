@@ -62,9 +62,13 @@ class IQSSConfig:
     standardise: bool = True  # networks see standardised states (the project's frame)
     # values
     expectile: Fraction = 0.9  # κ of V (IQL's for AntMaze)
-    known_within: NonNegative = 3.0  # standard deviations from the data's mean, as D3G's [0: every state is known]
+    known_within: NonNegative = (
+        3.0  # standard deviations from the data's mean, as D3G's [0: every state is known]
+    )
     # aims
-    reach: NonNegative = 2.0  # standard deviations of the data's steps to go up Q; 0 clones (tuning data, docs/iqss.md)
+    reach: NonNegative = (
+        2.0  # standard deviations of the data's steps to go up Q; 0 clones (tuning data, docs/iqss.md)
+    )
 
     @classmethod
     def paper(cls) -> IQSSConfig:
