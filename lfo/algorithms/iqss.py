@@ -135,14 +135,14 @@ class IQSS(Algorithm):
 
         ``value_loss``: the sum of both expectile losses. ``q_data``: the mean of Q(s, s'), in the units that V is
         learned in. ``aim_loss``: mean square of m − Δ and of c − z (Δ − m), in units of the variance of Δ.
-        ``twin_agreement``: correlation of the twins' advantages over the minibatch. ``explained``: E‖c‖² by the
-        spread of Δ about m, the share of it that goes with value. ``aim_gain``: how often V(τ(s)) > V(s').
+        ``twin_agreement``: correlation of the twins' advantages over the minibatch. ``explained``: ‖c‖² by
+        ‖Δ − m‖², the share of the data's spread that goes with value. ``aim_gain``: how often V(τ(s)) > V(s').
         """
         q1, q2 = self.q_data(batch)
         q = torch.minimum(q1, q2)
         value_loss = self.value_loss(batch, q)
         usual_loss, usual, spread = self.usual_loss(batch, q)
-        aim_loss, step = self.aim_loss(batch, (q - usual) / spread)
+        aim_loss, step, explained = self.aim_loss(batch, (q - usual) / spread)
         # None of these losses depends on another's parameters: one step for all is a step for each
         descend(self.optimiser, value_loss + usual_loss + aim_loss)
         self.follow_targets()
@@ -152,6 +152,7 @@ class IQSS(Algorithm):
             "q_data": q.mean(dim=(1, 2)),
             "aim_loss": aim_loss.detach(),
             "twin_agreement": correlation(q1 - usual, q2 - usual),
+            "explained": explained,
             "aim_gain": self._gain(batch, step),
         }
 
@@ -182,15 +183,19 @@ class IQSS(Algorithm):
         loss = (errors.square() + (found - log_size).square()).mean(dim=(1, 2))
         return loss, usual.detach(), (log_size.detach() + _LOG_MEAN).exp()
 
-    def aim_loss(self, batch: Batch, advantages: Tensor) -> tuple[Tensor, Tensor]:
-        """‖m − Δ‖² + ‖c − z (Δ − m)‖² [M], means over batch and dimensions; and the step m + reach · c [M, B, S]."""
+    def aim_loss(self, batch: Batch, advantages: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """‖m − Δ‖² + ‖c − z (Δ − m)‖² [M], means over batch and dimensions.
+
+        Also the step m + ``reach`` · c [M, B, S], and ‖c‖² / ‖Δ − m‖² [M].
+        """
         z = advantages.clamp(-_LIMIT_Z, _LIMIT_Z)
         deltas = batch.deltas.clamp(-_LIMIT_DELTA, _LIMIT_DELTA)
         mean, with_value = self.aims(batch.states).chunk(2, dim=-1)
         errors = deltas - mean
         losses = errors.square() + (z * errors.detach() - with_value).square()
-        step = mean.detach() + self.config.reach * with_value.detach()
-        return losses.mean(dim=(1, 2)), step
+        with_value = with_value.detach()
+        explained = with_value.square().sum((1, 2)) / errors.detach().square().sum((1, 2))
+        return losses.mean((1, 2)), mean.detach() + self.config.reach * with_value, explained
 
     @torch.no_grad()
     def follow_targets(self) -> None:
