@@ -20,14 +20,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from lfo.algorithms.base import Algorithm
 from lfo.algorithms.registry import Spec
-from lfo.datasets import Transitions
 from lfo.nn.batches import Batch
 from lfo.nn.losses import correlation, expectile_loss, pessimistic, q_target
 from lfo.nn.networks import MLP, adam, descend, member_generators
@@ -115,14 +113,6 @@ class IQSS(Algorithm):
         trained = [p for net in (*followed, self.usual) for p in net.parameters()]
         self.optimiser = adam(trained, config.learning_rate)
 
-    @classmethod
-    def fit(cls, data: Transitions, **settings: Any) -> IQSS:
-        """Train on one data set, keeping nothing on disk: see :func:`lfo.training.loop.fit` for ``settings``."""
-        from lfo.training.loop import fit  # upwards, when it is called: an algorithm knows no trainer
-
-        agent: IQSS = fit(cls, data, **settings)
-        return agent
-
     @property
     def precision(self) -> str:
         """As configured."""
@@ -177,7 +167,7 @@ class IQSS(Algorithm):
 
         The logarithm is that of a detached error, so that l does not pull at b.
         """
-        usual, log_size = self.usual(batch.states).split(1, dim=-1)
+        usual, log_size = self.usual(batch.states).chunk(2, dim=-1)
         errors = q - usual
         found = errors.detach().abs().clamp(min=1e-6).log()
         loss = (errors.square() + (found - log_size).square()).mean(dim=(1, 2))
