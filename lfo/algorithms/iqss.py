@@ -7,12 +7,13 @@ two hidden layers each:
 
 - ``value1``, ``value2``: V(s), with targets that follow slowly;
 - ``usual``: what Q(s, ·) is at s on average, b(s), and the log of how far it spreads, log σ(s);
-- ``aims``: the mean step m(s) = E[Δ | s] of the data, Δ = s' − s, and the step that goes with value,
-  c(s) = E[z (Δ − m) | s] for the advantage z = (Q − b) / σ at that state.
+- ``aims``: the mean step m(s) = E[Δ | s] of the data, Δ = s' − s; the step that goes with value,
+  c(s) = E[z (Δ − m) | s] for the advantage z = (Q − b) / σ at that state; and the size of all steps, E[(Δ − m)² | s].
 
-It aims for τ(s) = s + m(s) + ``reach`` · c(s). Where Q(s, ·) is linear in s', c = Σ∇Q / √(∇Qᵀ Σ ∇Q) for the covariance Σ
-of Δ at s: the best point of the ellipsoid of one standard deviation, in whatever directions the data spreads. Where z
-has nothing to do with s', c vanishes, and the policy clones the data. docs/iqss.md says more, with measurements.
+It aims for τ(s) = s + m(s) + ``reach`` · ρ(s) · c(s), where ρ is the size of c by that of the steps. Where Q(s, ·) is
+linear in s', c = Σ∇Q / √(∇Qᵀ Σ ∇Q) for the covariance Σ of Δ at s: the best point of the ellipsoid of one standard
+deviation, in whatever directions the data spreads. Where z has nothing to do with s', c and ρ vanish, and the policy
+clones the data. docs/iqss.md says more, with measurements.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ _MEASURED = 250
 """Steps over which the rewards' mean and size are measured; fixed from then on."""
 _LOG_MEAN = 0.635
 """−E[log |x|] of a standard normal x: what turns the mean log of |Q − b| into a log standard deviation."""
-_LIMIT_Z, _LIMIT_DELTA = 2.0, 8.0
-"""Standard deviations that z and Δ are clipped to."""
+_LIMIT_Z, _LIMIT_DELTA, _LIMIT_SIZE = 2.0, 8.0, 4.0
+"""What z, Δ and the mean square of Δ − m are clipped to, in standard deviations and variances."""
 _SAMPLED = 64
 """Rows of a minibatch that ``aim_gain`` looks at."""
 
@@ -95,7 +96,7 @@ class IQSS(Algorithm):
         self.value1 = MLP(size, hidden, 1, generators, bf16=bf16)
         self.value2 = MLP(size, hidden, 1, generators, bf16=bf16)
         self.usual = MLP(size, hidden, 2, generators, bf16=bf16)
-        self.aims = MLP(size, hidden, 2 * size, generators, bf16=bf16)
+        self.aims = MLP(size, hidden, 2 * size + 1, generators, bf16=bf16)
         followed = self.value1, self.value2, self.aims
         self.target_value1, self.target_value2, self.mean_aims = (deepcopy(network) for network in followed)
         self.register_buffer("reward_mean", torch.zeros(len(seeds), 1, 1))
@@ -124,7 +125,7 @@ class IQSS(Algorithm):
         """One gradient step of every member; metrics are [M], on the device.
 
         ``value_loss``: the sum of both expectile losses. ``q_data``: the mean of Q(s, s'), in the units that V is
-        learned in. ``aim_loss``: mean square of m − Δ and of c − z (Δ − m), in units of the variance of Δ.
+        learned in. ``aim_loss``: mean square of the errors of m, c and v, in units of the variance of Δ.
         ``twin_agreement``: correlation of the twins' advantages over the minibatch. ``explained``: ‖c‖² by
         ‖Δ − m‖², the share of the data's spread that goes with value. ``aim_gain``: how often V(τ(s)) > V(s').
         """
@@ -174,18 +175,20 @@ class IQSS(Algorithm):
         return loss, usual.detach(), (log_size.detach() + _LOG_MEAN).exp()
 
     def aim_loss(self, batch: Batch, advantages: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """‖m − Δ‖² + ‖c − z (Δ − m)‖² [M], means over batch and dimensions.
+        """‖m − Δ‖² + ‖c − z (Δ − m)‖² + (v − (Δ − m)²)² [M], means over batch and dimensions.
 
-        Also the step m + ``reach`` · c [M, B, S], and ‖c‖² / ‖Δ − m‖² [M].
+        Also the step to aim for [M, B, S], and ‖c‖² / ‖Δ − m‖² [M].
         """
         z = advantages.clamp(-_LIMIT_Z, _LIMIT_Z)
         deltas = batch.deltas.clamp(-_LIMIT_DELTA, _LIMIT_DELTA)
-        mean, with_value = self.aims(batch.states).chunk(2, dim=-1)
+        mean, with_value, size = self._aims(self.aims, batch.states)
         errors = deltas - mean
-        losses = errors.square() + (z * errors.detach() - with_value).square()
-        with_value = with_value.detach()
-        explained = with_value.square().sum((1, 2)) / errors.detach().square().sum((1, 2))
-        return losses.mean((1, 2)), mean.detach() + self.config.reach * with_value, explained
+        found = errors.detach()
+        losses = errors.square() + (z * found - with_value).square()
+        size_loss = (found.square().mean(dim=-1, keepdim=True).clamp(max=_LIMIT_SIZE) - size).square()
+        explained = with_value.detach().square().sum((1, 2)) / found.square().sum((1, 2))
+        step = self._towards(mean.detach(), with_value.detach(), size.detach())
+        return losses.mean((1, 2)) + size_loss.mean((1, 2)), step, explained
 
     @torch.no_grad()
     def follow_targets(self) -> None:
@@ -208,7 +211,7 @@ class IQSS(Algorithm):
     @torch.no_grad()
     def imagine(self, states: Tensor) -> Tensor:
         """s + m(s), where the data's policy goes on average: raw states [M, B, S] to raw states."""
-        mean, _ = self.mean_aims(self.units.states(states)).chunk(2, dim=-1)
+        mean, _, _ = self._aims(self.mean_aims, self.units.states(states))
         return self.units.raw_after(states, mean * self.units.moving)
 
     @torch.no_grad()
@@ -223,8 +226,18 @@ class IQSS(Algorithm):
 
     def _step(self, states: Tensor) -> Tensor:
         """τ(s) − s [M, B, S], from the averaged weights."""
-        mean, with_value = self.mean_aims(states).chunk(2, dim=-1)
-        return (mean + self.config.reach * with_value) * self.units.moving
+        return self._towards(*self._aims(self.mean_aims, states)) * self.units.moving
+
+    def _aims(self, network: MLP, states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """m(s) and c(s) [M, B, S], and v(s) [M, B, 1]."""
+        outputs, size = network(states), states.shape[-1]
+        return outputs[..., :size], outputs[..., size:-1], outputs[..., -1:]
+
+    def _towards(self, mean: Tensor, with_value: Tensor, size: Tensor) -> Tensor:
+        """m + reach · ρ · c for ρ = ‖c‖ / √v, at most 1: near the best step Q bends, and c alone would overshoot."""
+        square = with_value.square().mean(dim=-1, keepdim=True)
+        share = square / torch.maximum(size, square).clamp(min=1e-12)
+        return mean + self.config.reach * share.sqrt() * with_value
 
     def _rewards(self, batch: Batch) -> Tensor:
         """Rewards less their mean μ, at an end also less what would have followed at that rate; in units of their size.

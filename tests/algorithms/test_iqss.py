@@ -93,14 +93,22 @@ def reference(
     b, spread = b.detach(), exp(0.635) * log_size.detach().exp()
     z = ((q - b) / spread).clip(-2, 2)[:, None]
     clipped = delta.clip(-8, 8)
-    mean, with_value = mlp(w["aims"], x).chunk(2, -1)
+    mean, with_value, size = mlp(w["aims"], x).split([S, S, 1], -1)
     aim_loss = ((mean - clipped) ** 2 + (with_value - z * (clipped - mean.detach())) ** 2).mean()
+
+    e = (clipped - mean).detach()
+    aim_loss = aim_loss + (((e**2).mean(-1).clip(max=4) - size[:, 0]) ** 2).mean()
 
     loss = value_loss + usual_loss + aim_loss
     after = {name: adam_first_step(w[name], loss) for name in names}
     for target, name in (("target_value1", "value1"), ("target_value2", "value2"), ("mean_aims", "aims")):
         after[target] = [old + c.polyak * (new - old) for old, new in zip(w[name], after[name], strict=True)]
-    metrics = {"value_loss": value_loss, "aim_loss": aim_loss, "q_data": q.mean()}
+    metrics = {
+        "value_loss": value_loss,
+        "aim_loss": aim_loss,
+        "q_data": q.mean(),
+        "explained": (with_value**2).sum() / (e**2).sum(),
+    }
     metrics["twin_agreement"] = torch.corrcoef(torch.stack([q1 - b, q2 - b]))[0, 1]
     return after, {name: float(value.detach()) for name, value in metrics.items()}
 
