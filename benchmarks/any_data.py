@@ -34,7 +34,7 @@ class Swing:
     def act(self, observations: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Actions [B, 1] for observations [B, 3]."""
         cos, sin, speed = observations.T
-        pump = np.where(speed < 0, -1, 1) * np.clip(2 * (5 - speed**2 / 6 - 5 * cos), -2, 2)
+        pump = np.where(speed < 0, -1, 1) * np.clip(2 * (5 - (speed**2 / 6 + 5 * cos)), -2, 2)
         hold = -(12 * np.arctan2(sin, cos) + 3 * speed)
         action = np.where((cos > 0.9) & (abs(speed) < 2.5), hold, pump) + 0.2 * rng.standard_normal(len(cos))
         return np.clip(action, -2, 2)[:, None].astype(np.float32)
