@@ -116,7 +116,10 @@ def test_a_study_is_read_as_it_was_written(
         ("random_frac = [nan]", "random_frac: expected a list of fractions from 0 to 1"),
         ("random_frac = 1", "random_frac: expected a list of fractions from 0 to 1"),
         ("envs = ['Hopper-v5']", "envs: expected a list of environments that have an expert (Inverted"),
-        ("algos = ['sac']", "algos: expected a list of algorithms (d3g, bco), each once, found ['sac']"),
+        (
+            "algos = ['sac']",
+            "algos: expected a list of algorithms (d3g, bco, iqss), each once, found ['sac']",
+        ),
         ("protocol = 'best'", "protocol: expected final or paper, found 'best'"),
         ("protocol = []", "protocol: expected final or paper, found []"),
         ("precision = 'fp8'", "precision: expected fp32, tf32 or bf16, found 'fp8'"),
