@@ -416,6 +416,10 @@ def _joined(parts: list[_Part], source: str, recipe: Recipe) -> Transitions:
         np.concatenate([getattr(part, name) for part in parts])
         for name in ("states", "next_states", "terminated", "last")
     )
+    terminated, last = (
+        terminated.astype(bool),
+        last.astype(bool),
+    )  # those of a file without transitions are floats
     if len(states) == 0:
         raise _no_transition(parts, source, recipe)
     if recipe.reward_function is not None:

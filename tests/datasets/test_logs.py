@@ -523,3 +523,11 @@ def test_the_pages_recipe_reads_the_pages_log() -> None:
         data.states[:, 0], np.cos(np.radians(200 * 0.02 * np.arange(len(data)))), atol=1e-5
     )
     assert data.num_episodes == 1
+
+
+def test_a_file_too_short_for_a_transition_does_not_spoil_the_others() -> None:
+    write("0.csv", {"time": [10.0, 10.0625], "x": [0.0, 1.0]})
+    write("1.csv", {"time": [10.0, 10.03125], "x": [0.0, 1.0]})
+    data = from_logs("*.csv", {"state": ["x"], "reward": "0", "time": "time", "dt": 0.05, "gap": 0.2})
+    assert len(data) == 1
+    assert data.truncated.tolist() == [True]
