@@ -47,27 +47,35 @@ _SAMPLED = 64
 
 @dataclass(frozen=True)
 class IQSSConfig:
-    """Settings of IQSS, with where each value comes from."""
+    """Settings of IQSS.
 
-    # networks and optimisation, as D3G's and IQL's
-    hidden: Count = 256  # units in each hidden layer
-    batch_size: Count = 256  # transitions a step and member
-    learning_rate: Positive = 3e-4  # Adam, all networks
-    gamma: Discount = 0.99  # discount
-    polyak: Fraction = 0.005  # share of the weights of V and of the aims that enters their averages (IQL)
-    precision: Precision = (
-        "fp32"  # of the hidden layers' products: bf16 on processors that have it, tf32 on GPUs
-    )
-    standardise: bool = True  # networks see standardised states (the project's frame)
-    # values
-    expectile: Fraction = 0.9  # κ of V (IQL's for AntMaze)
-    known_within: NonNegative = (
-        3.0  # standard deviations from the data's mean, as D3G's [0: every state is known]
-    )
-    # aims
-    reach: NonNegative = (
-        2.0  # standard deviations of the data's steps to go up Q; 0 clones (tuning data, docs/iqss.md)
-    )
+    Networks and optimisation, as D3G's and IQL's:
+        hidden: units in each of the two hidden layers.
+        batch_size: transitions a step and member.
+        learning_rate: of Adam, for all networks.
+        gamma: the discount γ.
+        polyak: share of the weights of V and of the aims that enters their averages at each step (IQL's).
+        precision: of the hidden layers' products: ``bf16`` on processors that have it, ``tf32`` on GPUs.
+        standardise: networks see states and differences in units of their standard deviation.
+
+    Values:
+        expectile: κ of V (IQL's for AntMaze).
+        known_within: standard deviations from the data's mean; states beyond are worth little [0: every state is known].
+
+    Aims:
+        reach: how many standard deviations of the data's steps to go up Q; 0 clones (tuning data, docs/iqss.md).
+    """
+
+    hidden: Count = 256
+    batch_size: Count = 256
+    learning_rate: Positive = 3e-4
+    gamma: Discount = 0.99
+    polyak: Fraction = 0.005
+    precision: Precision = "fp32"
+    standardise: bool = True
+    expectile: Fraction = 0.9
+    known_within: NonNegative = 3.0
+    reach: NonNegative = 2.0
 
     @classmethod
     def paper(cls) -> IQSSConfig:

@@ -63,6 +63,10 @@ def columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
 
 
 def _number(value: Any) -> Any:
-    if not isinstance(value, str):
+    """A CSV field as a number where it is one; a text that somebody wrote there stays one."""
+    try:
+        if not isinstance(value, str):
+            return value
+        return int(value) if value.lstrip("-").isdigit() else float(value)
+    except ValueError:
         return value
-    return int(value) if value.lstrip("-").isdigit() else float(value)
