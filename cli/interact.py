@@ -114,8 +114,6 @@ def _interact(
     if not done:
         note(f"nothing left to do: {run} has its {config.rounds} rounds; add some with --resume --rounds K")
         return
-    if cut := done[-1].evaluation.cut:
-        note(f"{cut} episodes were cut after 10,000 steps: {env} has no time limit")
     plural = "s" if len(done) > 1 else ""
     note(f"{len(done)} round{plural} in {duration(progress.seconds)}; next: d3g-lfo eval {run}")
 

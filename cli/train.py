@@ -140,8 +140,7 @@ def _config(
     spec: registry.Spec, kept: dict[str, Any], config_file: str | None, given: dict[str, Any], paper: bool
 ) -> Config:
     """The defaults, the paper's or the resumed run's settings; then the file's; then the options'."""
-    from lfo.runs.upgrade import upgrade_config
-    from lfo.settings import configure, read_settings
+    from lfo.settings import configure, read_settings, upgrade_config
 
     base = spec.config.paper() if paper else spec.config()
     config: Config = configure(base, {} if paper else upgrade_config(kept), where="run.json")

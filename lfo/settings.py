@@ -36,6 +36,7 @@ __all__ = [
     "parse_setting",
     "read_settings",
     "suggest",
+    "upgrade_config",
 ]
 
 ConfigT = TypeVar("ConfigT")
@@ -148,6 +149,15 @@ def check(value: Any, kind: Any, where: str | Path, key: str) -> Any:
     except ValidationError as error:
         expected = _expected(kind, error)
     raise data_error(where, key, expected=expected, found=repr(value), remedy="correct or remove it")
+
+
+def upgrade_config(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as earlier versions wrote them: the flags ``bf16`` and ``tf32`` are now one ``precision``."""
+    flags = {name: values[name] for name in ("bf16", "tf32") if isinstance(values.get(name), bool)}
+    if not flags:
+        return dict(values)
+    precision = next((name for name, on in flags.items() if on), "fp32")
+    return {**{name: value for name, value in values.items() if name not in flags}, "precision": precision}
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

@@ -14,8 +14,7 @@ from lfo.envs.spaces import ActionSpace
 from lfo.nn.scaling import Units
 from lfo.runs.folder import RunFolder
 from lfo.runs.hardware import pick_device, require_memory
-from lfo.runs.upgrade import upgrade_config
-from lfo.settings import configure
+from lfo.settings import configure, upgrade_config
 
 __all__ = ["attach_inverse", "load_agent", "load_data", "restore"]
 

@@ -12,7 +12,7 @@ from lfo.algorithms.protocol import Agent
 from lfo.datasets import LfoError, Transitions
 from lfo.runs.folder import RunFolder
 from lfo.runs.hardware import machine
-from lfo.runs.upgrade import upgrade_config
+from lfo.settings import upgrade_config
 
 __all__ = ["Member", "check_same_run", "describe"]
 

@@ -9,16 +9,7 @@ import torch
 
 from lfo.envs.spaces import ActionSpace
 
-__all__ = ["upgrade_checkpoint", "upgrade_config"]
-
-
-def upgrade_config(config: dict[str, Any]) -> dict[str, Any]:
-    """Settings as ``run.json`` had them: two flags are now one ``precision``."""
-    if "bf16" not in config:
-        return config
-    flags = {"bf16": config["bf16"], "tf32": config["tf32"]}
-    precision = next((name for name, on in flags.items() if on), "fp32")
-    return {**{name: value for name, value in config.items() if name not in flags}, "precision": precision}
+__all__ = ["upgrade_checkpoint"]
 
 
 def upgrade_checkpoint(state: dict[str, Any]) -> dict[str, Any]:

@@ -29,7 +29,17 @@ from lfo.algorithms import registry
 from lfo.atomic import write_whole
 from lfo.datasets.policies import expert_envs
 from lfo.errors import data_error
-from lfo.settings import Count, Fraction, Precision, Whole, check, configure, read_settings, suggest
+from lfo.settings import (
+    Count,
+    Fraction,
+    Precision,
+    Whole,
+    check,
+    configure,
+    read_settings,
+    suggest,
+    upgrade_config,
+)
 
 if TYPE_CHECKING:
     from lfo.algorithms.inverse import InverseConfig
@@ -216,7 +226,7 @@ def study_fields(values: Mapping[str, Any], where: str | Path) -> dict[str, Any]
             )
         checked[name] = check(value, kinds[name], where, name)
         if name in parts():
-            checked[name] = _upgraded(checked[name])
+            checked[name] = upgrade_config(checked[name])
     for name in checked.get(INVERSE, {}):
         if name in _OWN:
             raise data_error(
@@ -227,15 +237,6 @@ def study_fields(values: Mapping[str, Any], where: str | Path) -> dict[str, Any]
                 remedy=f"set {_OWN[name]} instead",
             )
     return checked
-
-
-def _upgraded(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as earlier versions wrote them: two flags are now one ``precision``."""
-    flags = {name: table[name] for name in ("bf16", "tf32") if isinstance(table.get(name), bool)}
-    if not flags:
-        return dict(table)
-    precision = next((name for name, on in flags.items() if on), "fp32")
-    return {**{name: value for name, value in table.items() if name not in flags}, "precision": precision}
 
 
 def _kinds() -> dict[str, Any]:
