@@ -1,32 +1,23 @@
-"""Exporting a policy to a file that runs elsewhere: ONNX, torch's ``.pt2``, or this project's ``.safetensors``."""
+"""Writing an agent of one member to a file that runs without this package: ONNX, or torch's ``.pt2``."""
 
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lfo.algorithms.protocol import Agent
 from lfo.atomic import check_output
 from lfo.errors import LfoError, data_error
 from lfo.nn.networks import MLP
 
-if TYPE_CHECKING:
-    from lfo.runs.policy import Policy
-
-__all__ = ["FORMATS", "OBSERVATIONS", "TOLERANCE", "check_export", "export"]
-
-OBSERVATIONS = 1_000
-"""Observations on which an exported policy is compared with the original."""
-TOLERANCE = 1e-5
-"""The largest difference of an action that is accepted, as a share of half the width of the action space."""
+__all__ = ["FORMATS", "SUFFIXES", "check_export"]
 
 Acts = Callable[[np.ndarray], np.ndarray]
 """Observations [B, S] float32 → actions [B, A]."""
@@ -39,56 +30,12 @@ def check_export(path: str | Path, *, overwrite: bool) -> None:
         LfoError: the name has another ending, the file exists or cannot be written, or a package is missing.
     """
     path = Path(path)
-    if path.suffix not in FORMATS:
-        expected = f"a name ending in {', '.join(FORMATS)}"
+    if path.suffix not in SUFFIXES:
+        expected = f"a name ending in {', '.join(SUFFIXES)}"
         raise data_error(path, "output", expected=expected, found=path.name, remedy="choose one of these")
     check_output(path, overwrite=overwrite)
     if path.suffix == ".onnx":
         _require_onnx()
-
-
-def export(policy: Policy, path: str | Path, *, overwrite: bool = False) -> float:
-    """Write a policy to a file whose ending says the format, and check the file against the policy.
-
-    ``.onnx`` and ``.pt2`` map ``observation`` [B, S] to ``action`` [B, A], both float32, in the environment's units; the
-    policy's record is in their metadata under ``policy``, as JSON.
-
-    Args:
-        policy: one that can act.
-        path: ending in ``.onnx`` (needs onnx, onnxscript and onnxruntime), ``.pt2`` or ``.safetensors``.
-        overwrite: replace an existing file.
-
-    Returns:
-        The largest difference of an action from the policy's on 1,000 observations, drawn around those of the training
-        data; as a share of half the width of the action space.
-
-    Raises:
-        LfoError: see :func:`check_export`; the policy has not learned to act yet; or the difference is above 1e-5, and
-            nothing is written.
-    """
-    path, space = Path(path), policy.space
-    check_export(path, overwrite=overwrite)
-    observations = _observations(policy)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
-        written = Path(folder) / path.name
-        found = FORMATS[path.suffix](policy, written)(observations)
-        half = (space.high - space.low) / 2
-        difference = float(np.max(np.abs(found - policy.predict(observations)) / half))
-        if not difference <= TOLERANCE:
-            raise LfoError(
-                f"{path}: expected the actions of the policy up to {TOLERANCE:g} of half their range, found a "
-                f"difference of {difference:.2g}; export to .safetensors, or train with precision fp32"
-            )
-        os.replace(written, path)
-    return difference
-
-
-def _observations(policy: Policy) -> np.ndarray:
-    """Observations [1000, S] with the mean and the spread of the training data, as far as they are known."""
-    units = policy.agent.units
-    mean, std = (part[0].cpu().numpy() for part in (units.mean, units.std))
-    drawn = np.random.default_rng(0).normal(size=(OBSERVATIONS, policy.state_dim))
-    return np.asarray(mean + std * drawn, np.float32)
 
 
 class _Plain(MLP):
@@ -104,12 +51,12 @@ class _Acting(nn.Module):
     """observation [B, S] → action [B, A].
 
     Args:
-        policy: copied to the CPU.
+        agent: copied to the CPU.
     """
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, agent: Agent) -> None:
         super().__init__()
-        self.agent: Any = policy.agent.member(0).cpu()
+        self.agent: Any = agent.member(0).cpu()
         for module in self.agent.modules():
             if isinstance(module, MLP):
                 module.__class__ = _Plain
@@ -121,43 +68,37 @@ class _Acting(nn.Module):
 
 
 @torch.no_grad()
-def _traced(policy: Policy) -> torch.export.ExportedProgram:
-    example = (torch.zeros(2, policy.state_dim),)
+def _traced(agent: Agent) -> torch.export.ExportedProgram:
+    example = (torch.zeros(2, agent.units.state_dim),)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch about itself
         return torch.export.export(
-            _Acting(policy), example, dynamic_shapes=({0: torch.export.Dim("batch")},), strict=False
+            _Acting(agent), example, dynamic_shapes=({0: torch.export.Dim("batch")},), strict=False
         )
 
 
-def _pt2(policy: Policy, path: Path) -> Acts:
-    record = {"policy": json.dumps(policy.record)}
+def _pt2(agent: Agent, record: Mapping[str, Any], path: Path) -> Acts:
+    extra = {"policy": json.dumps(record)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.export.save(_traced(policy), path, extra_files=record)
+        torch.export.save(_traced(agent), path, extra_files=extra)
         module = torch.export.load(path).module()
     return lambda observations: np.asarray(module(torch.from_numpy(observations)).detach())
 
 
-def _onnx(policy: Policy, path: Path) -> Acts:
+def _onnx(agent: Agent, record: Mapping[str, Any], path: Path) -> Acts:
     onnx, onnxruntime = _require_onnx()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program: Any = torch.onnx.export(
-            _traced(policy), input_names=["observation"], output_names=["action"], dynamo=True, verbose=False
+            _traced(agent), input_names=["observation"], output_names=["action"], dynamo=True, verbose=False
         )
     model = program.model_proto
-    onnx.helper.set_model_props(model, {"policy": json.dumps(policy.record)})
+    onnx.helper.set_model_props(model, {"policy": json.dumps(record)})
     onnx.checker.check_model(model)
     onnx.save(model, path)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     return lambda observations: np.asarray(session.run(["action"], {"observation": observations})[0])
-
-
-def _safetensors(policy: Policy, path: Path) -> Acts:
-    policy.save(path)
-    again: Acts = type(policy).load(path).predict
-    return again
 
 
 def _require_onnx() -> tuple[Any, Any]:
@@ -172,9 +113,8 @@ def _require_onnx() -> tuple[Any, Any]:
     return onnx, onnxruntime
 
 
-FORMATS: dict[str, Callable[[Policy, Path], Acts]] = {
-    ".onnx": _onnx,
-    ".pt2": _pt2,
-    ".safetensors": _safetensors,
-}
-"""Endings, and what writes each and reads it back."""
+FORMATS: dict[str, Callable[[Agent, Mapping[str, Any], Path], Acts]] = {".onnx": _onnx, ".pt2": _pt2}
+"""Endings, and what writes an agent with its record and reads it back. Both map ``observation`` [B, S] to ``action``
+[B, A], float32, in the environment's units; the record is in the metadata under ``policy``, as JSON."""
+SUFFIXES = (*FORMATS, ".safetensors")
+"""Endings of exported policies; see :meth:`lfo.runs.policy.Policy.export`."""

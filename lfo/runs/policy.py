@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -23,13 +25,18 @@ from lfo.envs.make import Env, require_state_dim
 from lfo.envs.spaces import ActionSpace
 from lfo.errors import LfoError, data_error
 from lfo.nn.scaling import Units
+from lfo.runs.export import FORMATS, check_export
 from lfo.runs.folder import RunFolder
 from lfo.runs.loading import attach_inverse, load_agent
 from lfo.settings import configure
 
-__all__ = ["Policy", "StableBaselines", "load_policy", "load_run_policy"]
+__all__ = ["OBSERVATIONS", "TOLERANCE", "Policy", "StableBaselines", "load_policy", "load_run_policy"]
 
 VERSION = "1"
+OBSERVATIONS = 1_000
+"""Observations on which an exported policy is compared with the original."""
+TOLERANCE = 1e-5
+"""The largest difference of an action that is accepted, as a share of half the width of the action space."""
 
 
 class Policy:
@@ -157,16 +164,39 @@ class Policy:
             file.write(self._to_bytes())
 
     def export(self, path: str | Path, *, overwrite: bool = False) -> float:
-        """Write the policy for other programs: ``.onnx``, ``.pt2`` or ``.safetensors``.
+        """Write the policy for other programs, and compare the file with the policy before it is kept.
 
-        See :func:`lfo.runs.export.export`.
+        Args:
+            path: ending in ``.onnx`` (needs onnx, onnxscript and onnxruntime), ``.pt2`` or ``.safetensors``.
+            overwrite: replace an existing file.
 
         Returns:
-            The largest difference of an action from the policy's on 1,000 observations.
-        """
-        from lfo.runs.export import export
+            The largest difference of an action from the policy's on 1,000 observations, drawn around those of the
+            training data; as a share of half the width of the action space.
 
-        return export(self, path, overwrite=overwrite)
+        Raises:
+            LfoError: the name has another ending, the file exists or cannot be written, or a package is missing; the
+                policy has not learned to act yet; or the difference is above 1e-5, and nothing is written.
+        """
+        path, space = Path(path), self.space
+        check_export(path, overwrite=overwrite)
+        observations = self._typical_observations()
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
+            written = Path(folder) / path.name
+            if path.suffix in FORMATS:
+                acts = FORMATS[path.suffix](self._agent, self.record, written)
+            else:
+                self.save(written)
+                acts = self.load(written).predict
+            half = (space.high - space.low) / 2
+            difference = float(np.max(np.abs(acts(observations) - self.predict(observations)) / half))
+            if not difference <= TOLERANCE:
+                raise LfoError(
+                    f"{path}: expected the actions of the policy up to {TOLERANCE:g} of half their range, found a "
+                    f"difference of {difference:.2g}; export to .safetensors, or train with precision fp32"
+                )
+            os.replace(written, path)
+        return difference
 
     @classmethod
     def load(cls, path: str | Path, *, device: str = "cpu") -> Policy:
@@ -191,6 +221,13 @@ class Policy:
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take back what :meth:`__getstate__` gave."""
         vars(self).update(vars(_from_bytes(state["content"], state["name"], "policy", "cpu")))
+
+    def _typical_observations(self) -> np.ndarray:
+        """Observations [1000, S] with the mean and the spread of the training data, as far as they are known."""
+        units = self._agent.units
+        mean, std = (part[0].cpu().numpy() for part in (units.mean, units.std))
+        drawn = np.random.default_rng(0).normal(size=(OBSERVATIONS, self.state_dim))
+        return np.asarray(mean + std * drawn, np.float32)
 
     def _to_bytes(self) -> bytes:
         tensors = {name: tensor.detach().cpu().clone() for name, tensor in _tensors(self._agent).items()}

@@ -117,7 +117,9 @@ def test_a_file_that_differs_is_refused(
     interacted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     policy = load_policy(interacted)
-    monkeypatch.setitem(module.FORMATS, ".pt2", lambda policy, path: lambda x: policy.predict(x) + 1e-3)
+    monkeypatch.setitem(
+        module.FORMATS, ".pt2", lambda agent, record, path: lambda x: policy.predict(x) + 1e-3
+    )
     with pytest.raises(LfoError, match=r"found a difference of 0\.00033; export to \.safetensors"):
         policy.export(tmp_path / "p.pt2")
     assert list(tmp_path.iterdir()) == []
