@@ -136,6 +136,11 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "is_flag": True,
         "help": "Continue an interrupted run. Options you leave out keep their earlier values.",
     },
+    "log": {
+        "type": click.Choice(["tensorboard", "wandb", "mlflow", "trackio"]),
+        "multiple": True,
+        "help": "Also send losses and returns there; RUN has them as CSV in any case. Repeatable.",
+    },
     "overwrite": {"is_flag": True, "help": "Replace an existing output."},
 }
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 @option("hidden", help="Units in each hidden layer of I.", shown=256)
 @option("set", help="Change noise, batch_size or learning_rate. Repeatable.")
 @option("device")
+@option("log")
 @option("resume", help="Continue after the last round. Options you leave out keep their earlier values.")
 @option("overwrite", help="Discard the rounds so far and start again.")
 def command(
@@ -40,6 +41,7 @@ def command(
     env: str | None,
     settings: dict[str, Any],
     device: str,
+    log: tuple[str, ...],
     resume: bool,
     overwrite: bool,
     **options: int | None,
@@ -64,17 +66,25 @@ def command(
     out.info()  # before a folder is made
     changes = settings | {name: value for name, value in options.items() if value is not None}
     with out.claim("interact"):
-        _interact(out, env, changes, device, resume, overwrite)
+        _interact(out, env, changes, device, log, resume, overwrite)
 
 
 def _interact(
-    out: RunFolder, env: str | None, changes: dict[str, Any], device: str, resume: bool, overwrite: bool
+    out: RunFolder,
+    env: str | None,
+    changes: dict[str, Any],
+    device: str,
+    log: tuple[str, ...],
+    resume: bool,
+    overwrite: bool,
 ) -> None:
     from lfo.acting.rounds import learn_inverse
     from lfo.cli._progress import bars, duration
     from lfo.datasets import LfoError
     from lfo.runs.loading import load_agent
+    from lfo.training.loggers import require_loggers
 
+    require_loggers(log)
     run = out.path
     if resume and "interact" not in out.info():
         raise LfoError(
@@ -109,6 +119,7 @@ def _interact(
             out=out,
             resume=resume,
             progress=progress,
+            log=log,
             on_round=on_round,
         )
     if not done:

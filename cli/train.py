@@ -38,6 +38,7 @@ _STEPS = 50_000
 @option("precision", shown="fp32")
 @option("paper")
 @option("device")
+@option("log")
 @option("resume")
 @option("overwrite")
 @click.pass_context
@@ -54,6 +55,7 @@ def command(
     precision: str | None,
     paper: bool,
     device: str,
+    log: tuple[str, ...],
     resume: bool,
     overwrite: bool,
 ) -> None:
@@ -79,9 +81,11 @@ def command(
     from lfo.runs.folder import RunFolder
     from lfo.runs.hardware import pick_device
     from lfo.runs.record import Member
+    from lfo.training.loggers import require_loggers
     from lfo.training.loop import train
 
     pick_device(device)
+    require_loggers(log)
     out = RunFolder(output)
     if resume:
         record = out.info()
@@ -123,6 +127,7 @@ def command(
             resume=resume,
             command=command_line(ctx),
             progress=progress,
+            log=log,
         )
     if not spec.learns_offline:
         note(f"{algo} learns nothing offline; it learns in `d3g-lfo interact {output}`")

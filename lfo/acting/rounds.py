@@ -37,6 +37,7 @@ from lfo.runs.loading import attach_inverse, restore
 from lfo.settings import configure
 from lfo.training.divergence import Divergence
 from lfo.training.interrupts import interruptible
+from lfo.training.loggers import logged
 from lfo.training.loop import BLOCK, run_steps
 from lfo.training.metrics import MetricsLog, columns
 from lfo.training.progress import Progress, as_progress
@@ -71,6 +72,7 @@ def learn_inverse(
     out: RunFolder | None = None,
     resume: bool = False,
     progress: Progress | bool | None = True,
+    log: Sequence[str] = (),
     on_round: Callable[[Round], object] = lambda round_: None,
     **settings: Any,
 ) -> list[Round]:
@@ -85,6 +87,8 @@ def learn_inverse(
         out: the run folder to keep interactions, evaluations and checkpoints in; None keeps nothing.
         resume: continue after the last round in ``out``; ``rounds`` counts those already done.
         progress: told of every environment and gradient step; True shows a bar, False nothing.
+        log: loggers to write returns and losses to as well, such as ``tensorboard``; needs ``out``. See
+            :data:`lfo.training.loggers.LOGGERS`.
         on_round: called with each finished round.
         **settings: fields of the config to change, such as ``rounds=5``.
 
@@ -102,7 +106,7 @@ def learn_inverse(
     shown = as_progress(progress)
     try:
         with nullcontext() if out is None else out.claim("interact"):
-            return _learn_inverse(agent, env, config, demonstrations, out, resume, shown, on_round)
+            return _learn_inverse(agent, env, config, demonstrations, out, resume, shown, log, on_round)
     finally:
         if progress is True:
             shown.close()
@@ -116,6 +120,7 @@ def _learn_inverse(
     out: RunFolder | None,
     resume: bool,
     progress: Progress,
+    log: Sequence[str],
     on_round: Callable[[Round], object],
 ) -> list[Round]:
     space, stage = _stage(agent, env, config, progress)
@@ -128,7 +133,7 @@ def _learn_inverse(
     finished: list[Round] = []
     try:
         rounds.take_up(done)
-        with interruptible() as stop:
+        with logged(progress, log, out), interruptible() as stop:
             for number in range(done + 1, config.rounds + 1):
                 round_ = rounds.run(number, stop)
                 if round_ is None:
@@ -304,6 +309,7 @@ class _Rounds:
         members = len(agent.seeds)
         self.envs = make_envs(env, members * config.episodes, least=members)
         self.latest: Arrays = {}
+        self.inverse_loss: list[float] = []
         self.rows: list[dict[str, Any]] = []
         self.metrics = MetricsLog(agent.seeds, None, resumed_at=0)
 
@@ -353,6 +359,8 @@ class _Rounds:
             for episode in range(evaluation.returns.shape[1])
         ]
         self.agent.evaluations = columns(self.rows)
+        figures = {"return": evaluation.member_means.tolist(), "inverse_loss": self.inverse_loss}
+        self.progress.log("rounds", round_.interactions, figures)
 
     def close(self) -> None:
         """Close the environments."""
@@ -411,6 +419,7 @@ class _Rounds:
         )
         if losses is None:
             return False
+        self.inverse_loss = losses.tolist()
         self._tell_stopped(self.divergence.check(["inverse_loss"], losses[None, None], steps * number - 1))
         self.divergence.require_members()
         return True
@@ -426,13 +435,17 @@ class _Rounds:
             self.demonstrations,
             target,
             divergence=self.divergence,
-            on_log=self.metrics.row,
+            on_log=self._log,
             on_stopped=self._tell_stopped,
             on_step=self.progress.step,
             should_stop=stop,
         )
         self.agent.history = self.metrics.columns()
         return self.agent.updates >= target
+
+    def _log(self, step: int, metrics: dict[str, list[float]]) -> None:
+        self.metrics.row(step, metrics)
+        self.progress.log("train", step, metrics)
 
     def _tell_stopped(self, members: list[int]) -> None:
         for m in members:

@@ -29,6 +29,7 @@ from lfo.settings import configure
 from lfo.training.cuda_graphs import ReplayedSteps, eager_step
 from lfo.training.divergence import Divergence
 from lfo.training.interrupts import interruptible
+from lfo.training.loggers import logged
 from lfo.training.metrics import MetricsLog
 from lfo.training.progress import Progress
 from lfo.training.seeding import seeded
@@ -168,6 +169,7 @@ def train(
     resume: bool = False,
     command: str | None = None,
     progress: Progress | None = None,
+    log: Sequence[str] = (),
 ) -> tuple[Agent, Table]:
     """Fit an algorithm to data sets, all members at once.
 
@@ -182,6 +184,8 @@ def train(
         resume: continue from the checkpoint in ``out``.
         command: the command line, for the record.
         progress: told of every step and every row of metrics.
+        log: loggers to write the metrics to as well, such as ``tensorboard``; needs ``out``. See
+            :data:`lfo.training.loggers.LOGGERS`.
 
     Returns:
         The agent, trained (for an algorithm that does not learn offline: prepared), and its data.
@@ -192,7 +196,9 @@ def train(
         KeyboardInterrupt: after Ctrl-C, the checkpoint written.
     """
     with nullcontext() if out is None else out.claim("train"):
-        return _train(datasets, algorithm, config, members, steps, device, out, resume, command, progress)
+        return _train(
+            datasets, algorithm, config, members, steps, device, out, resume, command, progress, log
+        )
 
 
 def _train(
@@ -206,6 +212,7 @@ def _train(
     resume: bool,
     command: str | None,
     progress: Progress | None,
+    log: Sequence[str],
 ) -> tuple[Agent, Table]:
     where = pick_device(device)
     agent, table = build(algorithm, config, datasets, members, where)
@@ -227,7 +234,9 @@ def _train(
     elif out is not None:
         out.write_info(info)
     if agent.learns_offline:
-        _fit(agent, table, steps, out, history, progress or Progress())
+        progress = progress or Progress()
+        with logged(progress, log, out):
+            _fit(agent, table, steps, out, history, progress)
     if out is not None:
         out.save_agent(agent)
     return agent, table
@@ -300,6 +309,7 @@ def _fit(
 
     def on_log(step: int, metrics: dict[str, list[float]]) -> None:
         log.row(step, metrics)
+        progress.log("train", step, metrics)
         progress.show({name: float(np.nanmean(values)) for name, values in metrics.items()})
 
     def on_stopped(members: list[int]) -> None:

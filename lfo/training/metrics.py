@@ -1,8 +1,7 @@
-"""``metrics.csv`` and, where TensorBoard is installed, its event files."""
+"""``metrics.csv``."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,27 +22,14 @@ class MetricsLog:
     def __init__(self, seeds: Sequence[int], out: RunFolder | None, *, resumed_at: int) -> None:
         self.seeds, self.out = tuple(seeds), out
         self.rows: list[Mapping[str, Any]] = []
-        self.board: Any = None
-        if out is None:
-            return
-        self.rows = [row for row in out.rows("metrics.csv") if int(row["step"]) <= resumed_at]
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # from its dependencies; a user cannot fix them
-                from torch.utils.tensorboard import SummaryWriter
-
-            self.board = SummaryWriter(out.path / "tensorboard", purge_step=resumed_at + 1)
-        except ImportError:
-            pass
+        if out is not None:
+            self.rows = [row for row in out.rows("metrics.csv") if int(row["step"]) <= resumed_at]
 
     def row(self, step: int, metrics: Mapping[str, Sequence[float]]) -> None:
         """Add one row for each member; ``metrics`` are [M] each."""
         for member, seed in enumerate(self.seeds):
             values = {name: value[member] for name, value in metrics.items()}
             self.rows.append({"step": step, "member": member, "seed": seed, **values})
-            if self.board is not None:
-                for name, value in values.items():
-                    self.board.add_scalar(f"{name}/member{member}", value, step)
 
     def columns(self) -> dict[str, list[Any]]:
         """All rows so far, see :func:`columns`."""
@@ -53,8 +39,6 @@ class MetricsLog:
         """Write the rows so far to disk."""
         if self.out is not None:
             self.out.write_rows("metrics.csv", self.rows)
-        if self.board is not None:
-            self.board.flush()
 
 
 def columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:

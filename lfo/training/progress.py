@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
+from typing import Any, Protocol
 
 from tqdm import tqdm
 
-__all__ = ["Bars", "Progress", "Shown", "as_progress", "stage_title"]
+__all__ = ["Bars", "Logger", "Progress", "Shown", "as_progress", "stage_title"]
 
 _BAR = 20
 """Characters that a bar needs to be readable."""
@@ -18,8 +19,24 @@ _FIGURES = 2
 """Figures behind a bar, at most."""
 
 
+class Logger(Protocol):
+    """Receives the losses and returns of each member. ``progress.loggers`` takes some of your own."""
+
+    def log(self, stage: str, step: int, values: Mapping[str, float]) -> None:
+        """Take figures.
+
+        Args:
+            stage: ``train`` (losses) or ``rounds`` (returns, and the loss of I).
+            step: gradient steps in ``train``, environment steps of each member in ``rounds``.
+            values: such as ``{"critic_loss/member0": 0.2}``.
+        """
+
+
 class Progress:
     """Receives the reports and ignores them. Override the methods that you need."""
+
+    loggers: Sequence[Logger] = ()
+    """Who is told the figures of each member. One that fails is left out from then on; the run continues."""
 
     def start(self, stage: str, total: int, done: int = 0, *, round: int = 0) -> None:
         """A stage begins.
@@ -36,6 +53,19 @@ class Progress:
 
     def show(self, values: Mapping[str, float]) -> None:
         """The latest metrics, each the mean over members."""
+
+    def log(self, stage: str, step: int, metrics: Mapping[str, Sequence[float]]) -> None:
+        """Tell the loggers; ``metrics`` are [M] each. See :meth:`Logger.log`."""
+        values = {f"{name}/member{m}": v for name, each in metrics.items() for m, v in enumerate(each)}
+        for logger in self.loggers:
+            try:
+                with redirect_stdout(sys.stderr):
+                    logger.log(stage, step, values)
+            except Exception as error:  # a lost connection must not cost the run
+                self.loggers = tuple(other for other in self.loggers if other is not logger)
+                self.note(
+                    f"{type(logger).__name__.strip('_')} logs no more ({error}); the run continues without it"
+                )
 
     def note(self, text: str) -> None:
         """Something the user should read."""
