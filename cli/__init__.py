@@ -88,7 +88,7 @@ def main() -> None:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
-            cli.main(standalone_mode=False)
+            cli.main(prog_name="d3g-lfo", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
