@@ -24,8 +24,8 @@ from lfo.datasets.collect import collect
 # %% [markdown]
 # ## The data
 #
-# `collect` records a policy; here 100,000 steps of random actions, and the actions are thrown away. Data of your own comes
-# from `lfo.datasets.load("mine.h5")`.
+# `collect` records a policy; here 100,000 steps of random actions, and the actions are thrown away. Data of your own
+# comes from `lfo.datasets.load("mine.h5")`.
 
 # %%
 data, _ = collect("InvertedPendulum-v5", random_frac=1.0, steps=100_000)

@@ -78,7 +78,9 @@ def _options(command: click.Command) -> str:
         record = parameter.get_help_record(context)
         if record is not None:
             name, what = record
-            rows.append(f"| `{name.replace('|', chr(92) + '|')}` | {_plain(what).replace('|', chr(92) + '|')} |")
+            rows.append(
+                f"| `{name.replace('|', chr(92) + '|')}` | {_plain(what).replace('|', chr(92) + '|')} |"
+            )
     return "\n".join(rows)
 
 

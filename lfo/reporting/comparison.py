@@ -261,26 +261,31 @@ def _notes(comparisons: Sequence[Comparison]) -> list[str]:
 
 def table(comparisons: Sequence[Comparison]) -> str:
     """For the terminal: plain text without colours, its notes wrapped at 80 columns."""
+    return plain(
+        [(comparison.title, _HEAD, _rows(comparison)) for comparison in comparisons], _notes(comparisons)
+    )
+
+
+def plain(tables: Sequence[tuple[str, Sequence[str], Sequence[Sequence[str]]]], notes: Sequence[str]) -> str:
+    """Tables (title, head, rows) and notes as plain text; the first column is aligned left, the others right."""
     from rich.box import Box
     from rich.console import Console
     from rich.padding import Padding
     from rich.table import Table
 
     rule = Box("    \n    \n -  \n" + "    \n" * 5, ascii=True)  # below the head, and nothing else
-    width = 80 + sum(len(curve.label) for comparison in comparisons for curve in comparison.curves)
+    width = 80 + sum(len(cell) for _, _, rows in tables for row in rows for cell in row)
     console = Console(file=io.StringIO(), width=width, color_system=None, markup=False, emoji=False)
-    for comparison in comparisons:
+    for title, head, rows in tables:
         shown = Table(box=rule, show_edge=False, pad_edge=False)
-        for column, head in enumerate(_HEAD):
-            shown.add_column(head, justify="right" if column else "left", no_wrap=True)
-        for row in _rows(comparison):
+        for column, name in enumerate(head):
+            shown.add_column(name, justify="right" if column else "left", no_wrap=True)
+        for row in rows:
             shown.add_row(*row)
-        console.print(
-            comparison.title, "", Padding(shown, (0, 0, 0, 2), expand=False), "", sep="\n", highlight=False
-        )
+        console.print(title, "", Padding(shown, (0, 0, 0, 2), expand=False), "", sep="\n", highlight=False)
     assert isinstance(console.file, io.StringIO)
     lines = [line.rstrip() for line in console.file.getvalue().splitlines()]
-    for note in _notes(comparisons):
+    for note in notes:
         lines += textwrap.wrap(note, 80)
     return ascii_minus("\n".join(lines))
 

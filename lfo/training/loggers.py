@@ -19,8 +19,6 @@ from lfo.errors import LfoError
 from lfo.runs.folder import RunFolder
 from lfo.training.progress import Progress
 
-__all__ = ["LOGGERS", "Tracker", "logged", "require_loggers"]
-
 PROJECT = "d3g-lfo"
 """The project (MLflow: experiment) that runs are listed in."""
 _STAGES = ("train", "rounds")
