@@ -6,21 +6,27 @@ BIN := $(VENV)/bin
 # The package is installed, not linked: the tests and the type checker see what a user gets.
 SOURCES := $(shell find lfo datasets cli -type f -not -name '*.pyc') pyproject.toml setup.py constraints.txt
 
-.PHONY: demo test coverage lint bench clean soak
+.PHONY: demo test coverage lint types docs bench clean soak
 
 demo: $(VENV)/.installed
 	$(BIN)/d3g-lfo demo -o demo-report --overwrite
 
-test: $(VENV)/.installed-dev lint
+test: $(VENV)/.installed-dev lint docs
 	$(BIN)/pytest
 
 coverage: $(VENV)/.installed-dev
 	$(BIN)/pytest --cov --cov-report=term-missing:skip-covered --cov-fail-under=95
 
-lint: $(VENV)/.installed-dev
+lint: $(VENV)/.installed-dev types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-dev
 	cd / && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml -p lfo
+
+# The site, into site/; a warning is an error. (Its theme tells of MkDocs 2 at every build unless it is asked not to.)
+docs: $(VENV)/.installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # Some 11,000 attacks, hours on one core; `make soak SHARE=0.05` makes a twentieth of them.
 soak: $(VENV)/.installed-dev
@@ -44,4 +50,4 @@ $(VENV)/.installed-dev: $(BIN)/python $(SOURCES)
 	touch $@ $(VENV)/.installed
 
 clean:
-	rm -rf $(VENV) build *.egg-info demo-report .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+	rm -rf $(VENV) build site *.egg-info demo-report .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
