@@ -114,13 +114,3 @@ def test_the_python_of_the_readme_works(where: str, dataset: Path, tmp_path: Pat
     result, file = done.stdout.splitlines()
     assert "InvertedPendulum-v5" in result
     assert (Path(file) == ROOT / "lfo" / "__init__.py") == (where == "clone")
-
-
-def test_the_policy_of_the_readme_works(interacted: Path, tmp_path: Path) -> None:
-    (tmp_path / "run").symlink_to(interacted)
-    done = subprocess.run(
-        [sys.executable, "-c", blocks()[1]], capture_output=True, text=True, check=False, cwd=tmp_path
-    )
-    assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) == 2
-    assert (tmp_path / "policy.safetensors").is_file()
