@@ -2,8 +2,6 @@
 FROM python:3.11-slim
 RUN apt-get update && apt-get install -y --no-install-recommends make && rm -rf /var/lib/apt/lists/*
 WORKDIR /d3g-lfo
-# Without a GPU: torch for CPUs is a tenth of the size.
-ENV PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
 COPY . .
 RUN make .venv/.installed
 ENV PATH=/d3g-lfo/.venv/bin:$PATH

@@ -89,7 +89,7 @@ def _offline(runs: tuple[Path, ...], data: str | None, as_json: bool) -> str:
             )
         transitions = load_data(folders[0])[0]
         note(
-            "the runs have learned from this data; a data set that they have not seen, --data FILE, ranks better"
+            "the runs have learned from this data; --data FILE ranks them on data that they have not seen"
         )
     else:
         transitions = load(data)

@@ -17,13 +17,13 @@ Importing this package imports no torch: names are looked up when they are first
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
+import os
 from typing import TYPE_CHECKING, Any
 
-_HERE = Path(__file__).parent
-if not (_HERE / "datasets").is_dir():
+_HERE = os.path.dirname(__file__)  # pathlib would double the time that the import takes
+if not os.path.isdir(os.path.join(_HERE, "datasets")):
     # In a clone `lfo.datasets` and `lfo.cli` lie beside this folder; an installed package has them inside.
-    __path__.append(str(_HERE.parent))
+    __path__.append(os.path.dirname(_HERE))
 
 if TYPE_CHECKING:
     from lfo.acting.evaluation import Evaluation as Evaluation
