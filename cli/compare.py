@@ -88,9 +88,7 @@ def _offline(runs: tuple[Path, ...], data: str | None, as_json: bool) -> str:
                 f"--offline: expected runs of one data set, found {len(sources)}; pass one to rank them on with --data"
             )
         transitions = load_data(folders[0])[0]
-        note(
-            "the runs have learned from this data; --data FILE ranks them on data that they have not seen"
-        )
+        note("the runs have learned from this data; --data FILE ranks them on data that they have not seen")
     else:
         transitions = load(data)
     ranked, usual = report.rank(folders, transitions)

@@ -132,7 +132,7 @@ def rank(runs: Sequence[RunFolder], data: Transitions) -> tuple[list[Ranked], fl
     following, ranked = Following(data), []
     for run in runs:
         agent: Any = load_agent(run, "cpu")
-        if not hasattr(agent, "aim"):
+        if not (agent.learns_offline and hasattr(agent, "aim")):
             raise LfoError(
                 f"{run.path}: {agent.name} learns nothing offline that could be ranked; leave it out"
             )
