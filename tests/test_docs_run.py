@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
+import polars
 import pytest
 from shell import TINY, TINY_ROUNDS, d3g
 
@@ -84,6 +86,9 @@ def place(
     for name in ("run", "other-run", "demo-report/d3g", "demo-report/bco"):
         shutil.copytree(interacted, tmp_path / name)
     shutil.copytree(bco, tmp_path / "bco")
+    (tmp_path / "logs").mkdir()
+    rows = [f"{20 * i},{i * 0.5 % 360},{25 + i % 3}" for i in range(100)]
+    (tmp_path / "logs/day1.csv").write_text("\n".join(["t_ms,angle,speed", *rows]) + "\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MPLBACKEND", "agg")
     return tmp_path
@@ -127,7 +132,14 @@ def _is_here(words: list[str]) -> bool:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_the_blocks_of_a_page_run(page: Path, place: Path, trained: Path, interacted: Path) -> None:
-    namespace: dict[str, Any] = {}
+    rows = np.arange(6.0)
+    namespace: dict[str, Any] = {  # what pages call the reader's own arrays and data frame
+        "frame": polars.DataFrame({"run": [0, 0, 0, 1, 1, 1], "x": rows, "v": rows}),
+        "states": rows[:, None],
+        "observations": rows[:, None],
+        "rewards": rows[1:],
+        "terminals": rows > 4,
+    }
     for language, code in blocks(page.read_text(encoding="utf-8")):
         if language == "python":
             exec(compile(smaller(code), str(page), "exec"), namespace)
