@@ -62,7 +62,7 @@ def _tables(ctx: click.Context, param: click.Parameter, values: tuple[str, ...])
 
 @click.command()
 @click.argument("what", metavar="NAME|FILE.toml|DIR")
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the study.")
+@option("output", metavar="DIR", help="Folder of the study.")
 @click.option(
     "--protocol",
     type=click.Choice(["final", "paper"]),

@@ -30,8 +30,6 @@ from lfo.envs.spaces import ActionSpace
 from lfo.errors import LfoError
 from lfo.processes import share_out
 
-__all__ = ["collect"]
-
 STREAMS = 8
 """Environments in a group. They are stepped in turn and share one call of the policy."""
 GROUP_ROWS = 50_000

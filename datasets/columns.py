@@ -19,8 +19,6 @@ from lfo.datasets.transitions import Metadata, Transitions, first_non_finite
 from lfo.errors import LfoError, data_error
 from lfo.processes import usable_memory
 
-__all__ = ["COLUMNS", "Columns", "read_columns", "refuse_if_larger_than_memory", "to_transitions"]
-
 Float32 = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 

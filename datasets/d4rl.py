@@ -17,8 +17,6 @@ from lfo.datasets import hdf5
 from lfo.datasets.columns import Columns
 from lfo.errors import LfoError, data_error
 
-__all__ = ["FILES", "REF_SCORES", "name_of", "normalized_return", "read", "reference_scores"]
-
 REF_SCORES: dict[str, tuple[float, float]] = {
     "halfcheetah": (-280.178953, 12135.0),
     "hopper": (-20.272305, 3234.3),

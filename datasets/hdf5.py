@@ -20,8 +20,6 @@ from lfo.datasets.columns import COLUMNS, Columns, read_columns
 from lfo.datasets.transitions import Metadata
 from lfo.errors import LfoError, data_error
 
-__all__ = ["SCHEMA_VERSION", "SIGNATURE", "plain_dataset", "read", "refuse_unreadable"]
-
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 SCHEMA_VERSION = 1
 """Version of this project's attributes. Files of other origin have none."""

@@ -12,8 +12,6 @@ from lfo.datasets.columns import read_columns, to_transitions
 from lfo.datasets.transitions import Metadata, Transitions
 from lfo.errors import data_error
 
-__all__ = ["from_arrays", "from_episodes"]
-
 
 def from_arrays(
     observations: ArrayLike,

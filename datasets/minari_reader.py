@@ -14,8 +14,6 @@ from lfo.datasets.hdf5 import plain_dataset, refuse_unreadable
 from lfo.datasets.transitions import Metadata
 from lfo.errors import LfoError, data_error
 
-__all__ = ["read"]
-
 
 def read(source: str, with_actions: bool = False) -> Columns:
     """The columns of the local Minari data set with the id ``source``.

@@ -13,8 +13,6 @@ from lfo.datasets.columns import COLUMNS, Columns, read_columns, refuse_if_large
 from lfo.datasets.transitions import Metadata
 from lfo.errors import LfoError, data_error
 
-__all__ = ["SIGNATURE", "read"]
-
 SIGNATURE = b"PK\x03\x04"
 
 

@@ -41,17 +41,6 @@ from lfo.envs.make import Env, require_state_dim
 from lfo.envs.spaces import ActionSpace
 from lfo.errors import LfoError, data_error
 
-__all__ = [
-    "TRAINED",
-    "MLPPolicy",
-    "Policy",
-    "RandomPolicy",
-    "expert_envs",
-    "from_sb3",
-    "is_trained_policy",
-    "load_policy",
-]
-
 FORMAT, VERSION = "d3g-lfo policy", "1"
 TRAINED = "d3g-lfo trained policy"
 """The format of what ``Policy.save`` and ``d3g-lfo export`` write; :func:`lfo.runs.policy.load_policy` reads it."""

@@ -15,8 +15,6 @@ from lfo.datasets.tables import LOG_SUFFIXES
 from lfo.datasets.transitions import Transitions
 from lfo.errors import data_error
 
-__all__ = ["READERS", "SIGNATURES", "load", "load_with_actions"]
-
 READERS: dict[str, Callable[[str, bool], Columns]] = {
     "hdf5": hdf5.read,
     "npz": npz.read,

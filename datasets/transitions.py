@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 
 from lfo.errors import LfoError, data_error
 
-__all__ = ["Metadata", "Transitions", "behaviour_name", "file_sha256", "first_non_finite"]
-
 _BLOCK = 1 << 18  # values looked at at a time
 
 

@@ -17,8 +17,6 @@ from lfo.datasets.hdf5 import SCHEMA_VERSION
 from lfo.datasets.transitions import Transitions, first_non_finite
 from lfo.errors import LfoError
 
-__all__ = ["export_minari", "save"]
-
 _PACKAGES = ("d3g-lfo", "gymnasium", "mujoco", "numpy", "h5py")
 
 

@@ -56,21 +56,7 @@ _WHERE = {
     "train": "lfo.training.loop",
 }
 
-__all__ = [
-    "BCO",
-    "D3G",
-    "BCOConfig",
-    "D3GConfig",
-    "Evaluation",
-    "InverseConfig",
-    "Policy",
-    "RunFolder",
-    "evaluate",
-    "learn_inverse",
-    "load_agent",
-    "load_policy",
-    "train",
-]
+__all__ = list(_WHERE)
 
 
 def __getattr__(name: str) -> Any:

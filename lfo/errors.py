@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["LfoError", "data_error"]
-
 
 class LfoError(Exception):
     """What went wrong, in one line: where, what was expected, what was found, and what to do."""

@@ -23,22 +23,6 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = [
-    "Count",
-    "Discount",
-    "Fraction",
-    "NonNegative",
-    "Positive",
-    "Precision",
-    "Whole",
-    "check",
-    "configure",
-    "parse_setting",
-    "read_settings",
-    "suggest",
-    "upgrade_config",
-]
-
 ConfigT = TypeVar("ConfigT")
 
 Count = Annotated[int, Field(ge=1, description="a whole number from 1 up")]

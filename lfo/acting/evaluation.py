@@ -13,8 +13,6 @@ from lfo.envs.rollout import rollout, starts
 from lfo.envs.spaces import ActionSpace
 from lfo.errors import LfoError
 
-__all__ = ["Act", "Evaluation", "evaluate_policy"]
-
 Act = Callable[[np.ndarray], np.ndarray]
 """Observations [M, E, S] float32 of M members in E environments each → actions [M, E, A]."""
 

@@ -22,8 +22,6 @@ from lfo.training.metrics import columns
 from lfo.training.progress import Progress, as_progress
 from lfo.training.sources import demonstrations
 
-__all__ = ["fit", "load", "save"]
-
 
 def fit(
     algorithm: type[Any],

@@ -43,8 +43,6 @@ from lfo.training.progress import Progress, as_progress
 from lfo.training.seeding import seeded
 from lfo.training.sources import ReplayBuffer, Table
 
-__all__ = ["Round", "act", "evaluate", "fit_inverse", "learn_inverse", "require_fit"]
-
 _NOISE, _FIT, _RESET = 1, 2, 3  # streams of a member's seed; 0 is offline training's
 
 Arrays = dict[str, np.ndarray]

@@ -22,8 +22,6 @@ from lfo.envs.rollout import rollout, starts
 from lfo.envs.spaces import ActionSpace
 from lfo.errors import LfoError, data_error
 
-__all__ = ["check_video", "headless_backend", "record_video"]
-
 BACKENDS = ("egl", "osmesa")
 """What MUJOCO_GL may be without a screen, the faster one first."""
 

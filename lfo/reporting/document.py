@@ -16,20 +16,6 @@ from typing import TypeAlias
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-__all__ = [
-    "Block",
-    "Facts",
-    "Gallery",
-    "Heading",
-    "Items",
-    "Mark",
-    "Picture",
-    "Table",
-    "Text",
-    "to_html",
-    "to_markdown",
-]
-
 
 @dataclass(frozen=True)
 class Heading:

@@ -28,8 +28,6 @@ from lfo.locks import claimed
 from lfo.runs.schema import check_interactions, check_record, check_rows
 from lfo.runs.upgrade import upgrade_checkpoint
 
-__all__ = ["CHECKPOINT_FORMAT", "RunFolder"]
-
 CHECKPOINT_FORMAT = 2
 _LOCK = ".run.lock"
 _ARRAYS = ("observations", "next_observations", "rewards", "terminals", "timeouts", "actions")

@@ -22,8 +22,6 @@ from lfo.training.loop import train
 from lfo.training.progress import Progress
 from lfo.training.sources import demonstrations
 
-__all__ = ["run_cell", "work_on", "work_units"]
-
 FINAL_SEED = 1_000_000
 """Of the final evaluation's starts; a round's is 10,000 + its number."""
 STATUS_SECONDS = 1.0

@@ -43,8 +43,6 @@ from lfo.study.figures import Line, Panel, curves, panel_file, seeds
 from lfo.study.spec import Cell, Study, cells, flat, load_study
 from lfo.study.status import Status, read_status
 
-__all__ = ["CellResults", "Results", "Scores", "read_results", "verdict", "write_report"]
-
 ROUNDING = 0.05
 """Rounding error of the published numbers, which decides where neither side has any spread."""
 

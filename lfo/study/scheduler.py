@@ -44,8 +44,6 @@ from lfo.study.status import Overview, overview, read_status, write_status
 from lfo.study.worker import STOPPED
 from lfo.training.interrupts import interruptible
 
-__all__ = ["run"]
-
 POLL_SECONDS = 0.2
 TELL_SECONDS = 1.0
 LOCK_SECONDS = 2.0

@@ -45,25 +45,6 @@ if TYPE_CHECKING:
     from lfo.algorithms.inverse import InverseConfig
     from lfo.algorithms.protocol import Config
 
-__all__ = [
-    "PROTOCOLS",
-    "Cell",
-    "Study",
-    "algorithm_config",
-    "cells",
-    "data_names",
-    "flat",
-    "inverse_config",
-    "load_study",
-    "make_study",
-    "parts",
-    "same_study",
-    "save_study",
-    "shipped",
-    "study_fields",
-    "to_toml",
-]
-
 PROTOCOLS: dict[str, dict[str, int]] = {
     "final": {},
     "paper": {

@@ -24,22 +24,6 @@ from lfo.errors import LfoError, data_error
 from lfo.processes import share_out
 from lfo.tabular.grid import Grid, coordinates, make_grid, policy_return, policy_value
 
-__all__ = [
-    "EPISODES",
-    "EXPERIMENTS",
-    "Curve",
-    "Experiment",
-    "Task",
-    "Trial",
-    "greedy_path",
-    "load_trial",
-    "plan",
-    "run_experiments",
-    "run_trial",
-    "save_trial",
-    "trial_path",
-]
-
 EPISODES = 50_000
 REVERSED = (3, 2, 1, 0)
 

@@ -34,8 +34,6 @@ from lfo.training.progress import Progress
 from lfo.training.seeding import seeded
 from lfo.training.sources import Table
 
-__all__ = ["BLOCK", "build", "fit", "run_steps", "train"]
-
 BLOCK = 256
 """Steps whose minibatches are drawn at once."""
 LOG_EVERY = 1000
