@@ -138,7 +138,7 @@ def option(
         **changes: to :func:`click.option`, such as ``help`` or ``default``.
     """
     settings = _OPTIONS[name] | changes
-    if settings.get("type") is COUNT:
+    if isinstance(settings.get("type"), click.IntRange):
         settings.setdefault("metavar", "N")
     if shown is not None:
         settings["help"] += f"  [default: {shown}]"

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_t
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from lfo.errors import data_error
+from lfo.errors import LfoError
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -52,20 +52,12 @@ def read_settings(path: str | Path, field: str = "--config") -> dict[str, Any]:
     try:
         values: dict[str, Any] = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise data_error(
-            path,
-            field,
-            expected="a TOML file",
-            found=error.strerror or "an error",
-            remedy="check the path",
-        ) from error
+        found = error.strerror or "an error"
+        raise LfoError(f"{path}: {field}: expected a TOML file, found {found}; check the path") from error
     except ValueError as error:
-        raise data_error(
-            path,
-            field,
-            expected="TOML, such as `hidden = 128`",
-            found=" ".join(str(error).split()),
-            remedy="correct that line",
+        raise LfoError(
+            f"{path}: {field}: expected TOML, such as `hidden = 128`, found {' '.join(str(error).split())}; correct "
+            "that line"
         ) from error
     return values
 
@@ -100,12 +92,9 @@ def configure(base: ConfigT, values: Mapping[str, Any], *, where: str) -> Config
     checked: dict[str, Any] = {}
     for key, value in values.items():
         if key not in kinds:
-            raise data_error(
-                where,
-                key,
-                expected=f"a setting of {type(base).__name__}, one of {', '.join(kinds)}",
-                found="another name",
-                remedy=suggest(key, kinds),
+            raise LfoError(
+                f"{where}: {key}: expected a setting of {type(base).__name__}, one of {', '.join(kinds)}, found "
+                f"another name; {suggest(key, kinds)}"
             )
         checked[key] = check(value, kinds[key], where, key)
     return replace(base, **checked)  # type: ignore[type-var]
@@ -132,7 +121,7 @@ def check(value: Any, kind: Any, where: str | Path, key: str) -> Any:
         return adapter.validate_python(value)
     except ValidationError as error:
         expected = _expected(kind, error)
-    raise data_error(where, key, expected=expected, found=repr(value), remedy="correct or remove it")
+    raise LfoError(f"{where}: {key}: expected {expected}, found {value!r}; correct or remove it")
 
 
 def upgrade_config(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from lfo.algorithms.inverse import InverseConfig
 from lfo.algorithms.protocol import Agent
 from lfo.datasets import Transitions
 from lfo.envs.make import EnvLike
-from lfo.errors import LfoError, data_error
+from lfo.errors import LfoError
 from lfo.runs.folder import RunFolder
 from lfo.runs.loading import load_agent
 from lfo.settings import suggest
@@ -40,9 +40,9 @@ def fit(
     stage = {field.name for field in fields(InverseConfig)} - own
     for key in settings:
         if key not in own | stage:
-            expected = f"one of {', '.join(sorted(own | stage))}"
-            raise data_error(
-                where, key, expected=expected, found="another name", remedy=suggest(key, own | stage)
+            raise LfoError(
+                f"{where}: {key}: expected one of {', '.join(sorted(own | stage))}, found another name; "
+                f"{suggest(key, own | stage)}"
             )
     in_rounds = {key: value for key, value in settings.items() if key in stage}
     if env is None and (in_rounds or not algorithm.learns_offline):

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lfo.atomic import atomic_file, write_whole
-from lfo.errors import LfoError, data_error
+from lfo.errors import LfoError
 from lfo.processes import share_out
 from lfo.tabular.grid import Grid, coordinates, make_grid, policy_return, policy_value
 
@@ -233,14 +233,11 @@ def load_trial(path: Path, task: Task) -> Trial:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in Trial.__dataclass_fields__}
     except (KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise data_error(path, "trial", expected="a stored trial", found=str(error), remedy=remedy) from error
+        raise LfoError(f"{path}: trial: expected a stored trial, found {error}; {remedy}") from error
     if arrays["returns"].shape != (task.episodes + 1,) or not np.isfinite(arrays["returns"]).all():
-        raise data_error(
-            path,
-            "returns",
-            expected=f"{task.episodes + 1} finite numbers",
-            found=f"shape {arrays['returns'].shape}",
-            remedy=remedy,
+        raise LfoError(
+            f"{path}: returns: expected {task.episodes + 1} finite numbers, found shape {arrays['returns'].shape}; "
+            f"{remedy}"
         )
     numbers = {name: float(arrays[name]) for name in ("start_value", "true_start_value", "policy_return")}
     return Trial(arrays["returns"], arrays["values"], arrays["policy"], **numbers)
@@ -322,9 +319,9 @@ def _read_settings(path: Path) -> dict[str, Any]:
         settings = json.loads(path.read_text(encoding="utf-8"))
         return {"seed": settings["seed"], "episodes": settings["episodes"]}
     except (ValueError, TypeError, KeyError) as error:
-        remedy = "pass --overwrite to start again, or choose another folder"
-        raise data_error(
-            path, "settings", expected="seed and episodes", found=repr(error), remedy=remedy
+        raise LfoError(
+            f"{path}: settings: expected seed and episodes, found {error!r}; pass --overwrite to start again, or "
+            "choose another folder"
         ) from error
 
 
