@@ -335,21 +335,9 @@ class _Rounds:
         """Add the episodes of a round to the table of all."""
         members = self.agent.record.get("members")
         datasets = [member["dataset"] for member in members] if members else [0] * len(self.agent.seeds)
-        evaluation = round_.evaluation
-        self.rows += [
-            {
-                "member": m,
-                "seed": seed,
-                "dataset": datasets[m],
-                "round": round_.number,
-                "interactions": round_.interactions,
-                "episode": episode,
-                "return": float(evaluation.returns[m, episode]),
-                "length": int(evaluation.lengths[m, episode]),
-            }
-            for m, seed in enumerate(self.agent.seeds)
-            for episode in range(evaluation.returns.shape[1])
-        ]
+        self.rows += round_.evaluation.rows(
+            self.agent.seeds, datasets, round=round_.number, interactions=round_.interactions
+        )
         self.agent.evaluations = columns(self.rows)
 
     def close(self) -> None:

@@ -640,7 +640,7 @@ def _reading(results: Results) -> list[Block]:
         "seeds, 1,000,000 transitions and 1,000,000 steps.",
     ]
     known = [(env, least) for env in results.study.envs if (least := threshold(env)) is not None]
-    if known:
+    if known and any(found.success is not None for found in results.cells):
         levels = ", ".join(f"{number(least, 'g')} in {env}" for env, least in known)
         items.insert(
             3,

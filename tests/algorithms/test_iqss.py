@@ -16,7 +16,7 @@ from lfo.algorithms.iqss import IQSS, IQSSConfig
 from lfo.datasets import Transitions
 from lfo.nn.losses import correlation
 from lfo.runs.record import Member
-from lfo.training.loop import build, fit
+from lfo.training.loop import build
 
 B, S, M = 32, 3, 2
 SMALL = IQSSConfig(hidden=16, batch_size=B, known_within=1.5)  # few rows lie beyond the default's 3
@@ -161,8 +161,7 @@ STATES = torch.stack([PLACES, torch.full_like(PLACES, 7.0)], dim=1)
 
 @pytest.fixture(scope="module")
 def learned() -> IQSS:
-    agent: IQSS = fit(IQSS, line(), seeds=[0, 1], **LEARNED)
-    return agent
+    return IQSS.fit(line(), seeds=[0, 1], progress=False, **LEARNED)
 
 
 def test_learns_where_to_go(learned: IQSS) -> None:
@@ -210,7 +209,9 @@ def test_an_end_is_worth_nothing_and_a_time_limit_is_no_end() -> None:
 
 def test_bf16_learns_the_same_within_its_precision() -> None:
     short = {**LEARNED, "steps": 100, "seeds": [0]}
-    exact, rough = (fit(IQSS, line(), precision=p, **short).aim(STATES[None]) for p in ("fp32", "bf16"))
+    exact, rough = (
+        IQSS.fit(line(), precision=p, progress=False, **short).aim(STATES[None]) for p in ("fp32", "bf16")
+    )
     assert not torch.equal(exact, rough)
     torch.testing.assert_close(exact, rough, rtol=0, atol=0.02)
 
