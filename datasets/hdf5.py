@@ -18,7 +18,7 @@ import numpy as np
 
 from lfo.datasets.columns import COLUMNS, Columns, read_columns
 from lfo.datasets.transitions import Metadata
-from lfo.errors import LfoError
+from lfo.errors import LfoError, one_line
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 SCHEMA_VERSION = 1
@@ -85,12 +85,12 @@ def refuse_unreadable(path: Path) -> Iterator[None]:
         raise
     except MemoryError as error:
         raise LfoError(
-            f"{path}: contents: expected data that fits into memory, found {_in_one_line(error)}; check that the file "
+            f"{path}: contents: expected data that fits into memory, found {one_line(error)}; check that the file "
             "is what it should be, split it, or free some memory"
         ) from error
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
         raise LfoError(
-            f"{path}: contents: expected readable HDF5 data, found {_in_one_line(error)}; it is damaged, cut short, "
+            f"{path}: contents: expected readable HDF5 data, found {one_line(error)}; it is damaged, cut short, "
             "or needs a compression filter that is not installed: copy it again"
         ) from error
 
@@ -100,13 +100,9 @@ def _opened(path: Path) -> Any:
         return h5py.File(path, "r")
     except (OSError, RuntimeError) as error:
         raise LfoError(
-            f"{path}: file: expected a complete HDF5 file, found {_in_one_line(error)}; it was cut short or damaged: "
+            f"{path}: file: expected a complete HDF5 file, found {one_line(error)}; it was cut short or damaged: "
             "copy or record it again"
         ) from error
-
-
-def _in_one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:160] or type(error).__name__
 
 
 def _elsewhere(path: Path, name: str, kind: str) -> LfoError:

@@ -12,7 +12,7 @@ import numpy as np
 from lfo.datasets.columns import Columns, read_columns, refuse_if_larger_than_memory
 from lfo.datasets.hdf5 import plain_dataset, refuse_unreadable
 from lfo.datasets.transitions import Metadata
-from lfo.errors import LfoError
+from lfo.errors import LfoError, one_line
 
 
 def read(source: str, with_actions: bool = False) -> Columns:
@@ -31,7 +31,9 @@ def read(source: str, with_actions: bool = False) -> Columns:
     try:
         dataset = minari.load_dataset(source)
     except Exception as error:  # Minari raises many kinds
-        raise LfoError(f"{where}: cannot be opened by Minari {minari.__version__}: {_line(error)}") from error
+        raise LfoError(
+            f"{where}: cannot be opened by Minari {minari.__version__}: {one_line(error)}"
+        ) from error
     _check_space(where, "observations", dataset.observation_space)
     if with_actions:
         _check_space(where, "actions", dataset.action_space)
@@ -81,7 +83,7 @@ def _check_files(where: str, data_path: Path) -> None:
         spaces = {"observation_space", "action_space"} & set(metadata)
     except (OSError, ValueError, TypeError) as error:
         raise LfoError(
-            f"{where}: metadata.json: expected Minari's description, found {_line(error)}; download it again"
+            f"{where}: metadata.json: expected Minari's description, found {one_line(error)}; download it again"
         ) from error
     if len(spaces) < 2:
         raise LfoError(
@@ -158,7 +160,3 @@ def _concatenated(
     if stop != total:
         raise LfoError(f"{where}: total_steps: expected {total}, found {stop}; download it again")
     return columns, np.array(ends, dtype=np.intp)
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -11,7 +11,7 @@ import numpy as np
 
 from lfo.datasets.columns import COLUMNS, Columns, read_columns, refuse_if_larger_than_memory
 from lfo.datasets.transitions import Metadata
-from lfo.errors import LfoError
+from lfo.errors import LfoError, one_line
 
 SIGNATURE = b"PK\x03\x04"
 
@@ -36,7 +36,7 @@ def read(source: str, with_actions: bool = False) -> Columns:
         raise
     except Exception as error:  # numpy raises anything on a damaged file
         raise LfoError(
-            f"{path}: file: expected a complete .npz file, found {_in_one_line(error)}; it was cut short or damaged: "
+            f"{path}: file: expected a complete .npz file, found {one_line(error)}; it was cut short or damaged: "
             "copy or save it again"
         ) from error
     return read_columns(found, Metadata(source=source, path=path), with_actions)
@@ -50,11 +50,7 @@ def _array(path: Path, file: Any, name: str) -> Any:
         return array
     except Exception as error:  # numpy raises anything on a damaged header
         pickled = "allow_pickle" in str(error)
-        found, remedy = _in_one_line(error), "the file is damaged: copy or save it again"
+        found, remedy = one_line(error), "the file is damaged: copy or save it again"
         if pickled:
             found, remedy = "pickled objects, which could run code", "save it as a float32 array"
         raise LfoError(f"{path}: {name}: expected an array of numbers, found {found}; {remedy}") from error
-
-
-def _in_one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:160] or type(error).__name__

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_t
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from lfo.errors import LfoError
+from lfo.errors import LfoError, one_line
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -56,7 +56,7 @@ def read_settings(path: str | Path, field: str = "--config") -> dict[str, Any]:
         raise LfoError(f"{path}: {field}: expected a TOML file, found {found}; check the path") from error
     except ValueError as error:
         raise LfoError(
-            f"{path}: {field}: expected TOML, such as `hidden = 128`, found {' '.join(str(error).split())}; correct "
+            f"{path}: {field}: expected TOML, such as `hidden = 128`, found {one_line(error)}; correct "
             "that line"
         ) from error
     return values
@@ -89,15 +89,27 @@ def configure(base: ConfigT, values: Mapping[str, Any], *, where: str) -> Config
         LfoError: an unknown field, a value of the wrong type or out of range.
     """
     kinds = get_type_hints(type(base), include_extras=True)
-    checked: dict[str, Any] = {}
-    for key, value in values.items():
-        if key not in kinds:
-            raise LfoError(
-                f"{where}: {key}: expected a setting of {type(base).__name__}, one of {', '.join(kinds)}, found "
-                f"another name; {suggest(key, kinds)}"
-            )
-        checked[key] = check(value, kinds[key], where, key)
+    checked = check_all(values, kinds, where, f"a setting of {type(base).__name__}")
     return replace(base, **checked)  # type: ignore[type-var]
+
+
+def check_all(
+    values: Mapping[str, Any], kinds: Mapping[str, Any], where: str | Path, what: str
+) -> dict[str, Any]:
+    """:func:`check` each value against the annotation that ``kinds`` has for its name.
+
+    Raises:
+        LfoError: a name that ``kinds`` lacks, which should be ``what``; or a value that does not fit.
+    """
+    checked: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in kinds:
+            raise LfoError(
+                f"{where}: {name}: expected {what}, one of {', '.join(kinds)}, found another name; "
+                f"{suggest(name, kinds)}"
+            )
+        checked[name] = check(value, kinds[name], where, name)
+    return checked
 
 
 def check(value: Any, kind: Any, where: str | Path, key: str) -> Any:

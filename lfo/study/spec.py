@@ -26,7 +26,6 @@ import tomli_w
 from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
 from lfo.algorithms import registry
-from lfo.atomic import write_whole
 from lfo.datasets.policies import expert_envs
 from lfo.errors import LfoError
 from lfo.settings import (
@@ -34,7 +33,7 @@ from lfo.settings import (
     Fraction,
     Precision,
     Whole,
-    check,
+    check_all,
     configure,
     read_settings,
     suggest,
@@ -194,16 +193,11 @@ def study_fields(values: Mapping[str, Any], where: str | Path) -> dict[str, Any]
     Raises:
         LfoError: an unknown field, or a value of the wrong type or out of range.
     """
-    kinds = _kinds() | dict.fromkeys(parts(), _TABLE)
-    checked = dict[str, Any]()
-    for name, value in values.items():
-        if name not in kinds:
-            raise LfoError(
-                f"{where}: {name}: expected a field of a study, one of {', '.join(kinds)}, found another name; "
-                f"{suggest(name, kinds)}"
-            )
-        checked[name] = check(value, kinds[name], where, name)
-        if name in parts():
+    kinds = get_type_hints(Study, include_extras=True) | dict.fromkeys(parts(), _TABLE)
+    del kinds["settings"]
+    checked = check_all(values, kinds, where, "a field of a study")
+    for name in parts():
+        if name in checked:
             checked[name] = upgrade_config(checked[name])
     for name in checked.get(INVERSE, {}):
         if name in _OWN:
@@ -212,12 +206,6 @@ def study_fields(values: Mapping[str, Any], where: str | Path) -> dict[str, Any]
                 f"inverse stage; set {_OWN[name]} instead"
             )
     return checked
-
-
-def _kinds() -> dict[str, Any]:
-    kinds = get_type_hints(Study, include_extras=True)
-    del kinds["settings"]
-    return kinds
 
 
 def make_study(checked: Mapping[str, Any], where: str | Path) -> Study:
@@ -276,11 +264,6 @@ def flat(study: Study) -> dict[str, Any]:
 def to_toml(study: Study) -> str:
     """All fields, to be read again by :func:`load_study`."""
     return tomli_w.dumps(flat(study))
-
-
-def save_study(study: Study, path: Path) -> None:
-    """Write a study's file."""
-    write_whole(path, to_toml(study))
 
 
 def algorithm_config(study: Study, algo: str) -> Config:

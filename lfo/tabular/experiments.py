@@ -150,6 +150,8 @@ def run_trial(task: Task) -> Trial:
     Raises:
         LfoError: numba is not installed.
     """
+    from lfo.tabular.learners import Settings
+
     curve = EXPERIMENTS[task.experiment].curves[task.curve]
     grid = make_grid(**curve.grid)
     returns, values, policy = (_run_qss if curve.learner == "qss" else _run_qsa)(curve, grid, task)
@@ -158,15 +160,9 @@ def run_trial(task: Task) -> Trial:
         values=values,
         policy=policy,
         start_value=float(values[grid.start]),
-        true_start_value=float(policy_value(grid, policy, _gamma())[grid.start]),
+        true_start_value=float(policy_value(grid, policy, Settings().gamma)[grid.start]),
         policy_return=policy_return(grid, policy),
     )
-
-
-def _gamma() -> float:
-    from lfo.tabular.learners import Settings
-
-    return Settings().gamma
 
 
 def _generators(task: Task, phase: int) -> tuple[np.random.Generator, np.random.Generator]:
