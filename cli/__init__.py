@@ -18,8 +18,6 @@ import click
 
 from lfo.errors import LfoError
 
-__all__ = ["COMMANDS", "main"]
-
 # Name -> the line that `d3g-lfo --help` shows; kept here so that help imports no command.
 COMMANDS: dict[str, str] = {
     "convert": "Turn logs, such as CSV files, into a data set without actions, by a recipe.",

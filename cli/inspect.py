@@ -16,7 +16,7 @@ _DIMENSIONS = 40  # shown in the table; --json has all
 
 @click.command()
 @click.argument("dataset")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
+@option("json")
 @click.option(
     "--plot",
     type=click.Path(path_type=Path),

@@ -9,6 +9,7 @@ import click
 
 from lfo.cli._common import (
     demonstrations,
+    duration,
     environment,
     note,
     option,
@@ -72,7 +73,7 @@ def _interact(
     out: RunFolder, env: str | None, changes: dict[str, Any], device: str, resume: bool, overwrite: bool
 ) -> None:
     from lfo.acting.rounds import learn_inverse
-    from lfo.cli._progress import bars, duration
+    from lfo.cli._progress import bars
     from lfo.datasets import LfoError
     from lfo.runs.loading import load_agent
 

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 from lfo.datasets import d4rl
 from lfo.datasets.transitions import Transitions
 
-__all__ = ["summarize"]
-
 _BLOCK = 1 << 14  # rows converted to float64 at a time
 
 

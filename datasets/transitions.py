@@ -14,9 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lfo.errors import LfoError, data_error
-
-__all__ = ["Metadata", "Transitions", "behaviour_name", "file_sha256", "first_non_finite"]
+from lfo.errors import LfoError
 
 _BLOCK = 1 << 18  # values looked at at a time
 
@@ -64,12 +62,8 @@ class Metadata:
         try:
             return dict(json.loads(str(found)))
         except (ValueError, TypeError) as error:
-            raise data_error(
-                self.source,
-                "attribute env_kwargs",
-                expected="a JSON object",
-                found=repr(found),
-                remedy="delete or rewrite it",
+            raise LfoError(
+                f"{self.source}: attribute env_kwargs: expected a JSON object, found {found!r}; delete or rewrite it"
             ) from error
 
     @property

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from lfo.datasets import Transitions
 
-__all__ = ["plot_dataset"]
-
 _DIMENSIONS = 8  # shown
 _POINTS = 2_000  # drawn of an episode
 _STEPS = 200_000  # counted in a histogram

@@ -14,8 +14,6 @@ from lfo.runs.folder import RunFolder
 from lfo.runs.hardware import machine
 from lfo.settings import upgrade_config
 
-__all__ = ["Member", "check_same_run", "describe"]
-
 
 @dataclass(frozen=True)
 class Member:

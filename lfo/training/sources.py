@@ -17,8 +17,6 @@ from lfo.datasets import Transitions
 from lfo.nn.batches import ActionBatch, Batch
 from lfo.nn.scaling import Units
 
-__all__ = ["ReplayBuffer", "Table", "demonstrations"]
-
 
 class _Rows(nn.Module):
     """Rows of numbers, and which of them each member may draw: ``count[m]`` rows from ``first[m]`` on."""

@@ -10,8 +10,6 @@ from lfo.reporting.portraits.pieces import Arrays, against_steps, legend_of_line
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["draw"]
-
 MOST = 12
 """Dimensions that are drawn; further ones are left out."""
 

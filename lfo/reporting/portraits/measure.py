@@ -25,8 +25,6 @@ from lfo.runs.folder import RunFolder
 from lfo.runs.loading import load_agent
 from lfo.runs.scores import read_rounds, stopped_members
 
-__all__ = ["draw", "portrait", "save", "typical_member"]
-
 EPISODES = 4
 """Real trajectories, and imagined ones of each kind."""
 STEPS = 200
