@@ -7,7 +7,7 @@ out the episodes.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +19,14 @@ from lfo.datasets.transitions import Metadata, Transitions, first_non_finite
 from lfo.errors import LfoError, data_error
 from lfo.processes import usable_memory
 
-__all__ = ["COLUMNS", "Columns", "read_columns", "refuse_if_larger_than_memory", "to_transitions"]
+__all__ = [
+    "COLUMNS",
+    "Columns",
+    "next_rows",
+    "read_columns",
+    "refuse_if_larger_than_memory",
+    "to_transitions",
+]
 
 Float32 = NDArray[np.float32]
 Bools = NDArray[np.bool_]
@@ -133,11 +140,7 @@ def to_transitions(columns: Columns) -> tuple[Transitions, Float32 | None]:
 
 
 def _next_rows_as_successors(columns: Columns, ended: Bools) -> tuple[Columns, Bools]:
-    """Take s' from the next row, drop the rows that have none, and mark the rows before them as cut.
-
-    Rows move in place, in blocks, to save an array of the data's size: a row's new place is never after its
-    old one.
-    """
+    """Take s' from the next row, drop the rows that have none, and mark the rows before them as cut."""
     has_next = ~ended
     has_next[-1] = False
     n, count, source = len(has_next), int(np.count_nonzero(has_next)), columns.metadata.source
@@ -149,16 +152,8 @@ def _next_rows_as_successors(columns: Columns, ended: Bools) -> tuple[Columns, B
             found=f"{n} rows, {int(ended.sum())} of them flagged as an episode's end",
             remedy="add `next_observations`, or check that the flags are not inverted",
         )
-    next_states = np.empty((count, columns.observations.shape[1]), np.float32)
-    kept = [array for array in (columns.observations, columns.rewards, columns.actions) if array is not None]
-    done = 0
-    for start in range(0, n, _PAIRS):
-        rows = np.flatnonzero(has_next[start : start + _PAIRS]) + start
-        place = np.s_[done : (done := done + len(rows))]
-        # mode="clip" lets numpy write to `out` without a buffer; no index is ever clipped
-        columns.observations.take(rows + 1, axis=0, out=next_states[place], mode="clip")
-        for array in kept:
-            array[place] = array.take(rows, axis=0)
+    kept = [array for array in (columns.rewards, columns.actions) if array is not None]
+    next_states = next_rows(columns.observations, has_next, kept)
     dropped = replace(
         columns.metadata,
         dropped=n - count,
@@ -177,6 +172,28 @@ def _next_rows_as_successors(columns: Columns, ended: Bools) -> tuple[Columns, B
     places = ends - np.arange(len(ends)) - 1  # index, among the kept rows, of the row before each end
     cut[places[has_next[ends - 1]]] = True
     return shorter, cut
+
+
+def next_rows(states: Float32, has_next: Bools, others: Sequence[NDArray[Any]]) -> Float32:
+    """The next row [K, S] of each of the K rows that have one; those rows move to the front of all arrays.
+
+    They move in place, in blocks, to save an array of the data's size: a row's new place is never after its old one.
+
+    Args:
+        states: [N, S].
+        has_next: [N], false in the last.
+        others: arrays of N rows to move alike.
+    """
+    found = np.empty((int(np.count_nonzero(has_next)), states.shape[1]), np.float32)
+    done = 0
+    for start in range(0, len(states), _PAIRS):
+        rows = np.flatnonzero(has_next[start : start + _PAIRS]) + start
+        place = np.s_[done : (done := done + len(rows))]
+        # mode="clip" lets numpy write to `out` without a buffer; no index is ever clipped
+        states.take(rows + 1, axis=0, out=found[place], mode="clip")
+        for array in (states, *others):
+            array[place] = array.take(rows, axis=0)
+    return found
 
 
 def refuse_if_larger_than_memory(where: str, size: int) -> None:

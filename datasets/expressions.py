@@ -228,7 +228,9 @@ class Evaluator:
         with self._refused(formula):
             return self._of(formula, formula.tree)
 
-    def block(self, start: int, rows: int, expressions: Sequence[Any], formulas: Sequence[Formula]) -> pl.DataFrame:
+    def block(
+        self, start: int, rows: int, expressions: Sequence[Any], formulas: Sequence[Formula]
+    ) -> pl.DataFrame:
         """The values of named expressions in some rows, as numbers; ``formulas`` are what they come from, for errors."""
         polars, block = _polars(), self.frame.slice(start, rows)
         try:

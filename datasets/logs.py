@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lfo.datasets import lerobot
-from lfo.datasets.columns import Columns, refuse_if_larger_than_memory, to_transitions
+from lfo.datasets.columns import Columns, next_rows, refuse_if_larger_than_memory, to_transitions
 from lfo.datasets.expressions import Evaluator, Formula
 from lfo.datasets.recipes import Recipe, read_recipe
 from lfo.datasets.tables import log_paths, read_table, require_polars, tidied
@@ -108,12 +108,12 @@ class _Part:
     """What one file gives: N transitions."""
 
     where: str
-    steps: NDArray[np.float32]
-    """[T, S] the state of every step; a transition leads from one to the next."""
-    rewards: NDArray[np.float32] | None
-    """[T] of the transition that begins there; None if a function is to compute them."""
-    first: Indices
-    """[N] the step at which each transition begins."""
+    states: NDArray[np.float32]
+    """[N, S]"""
+    next_states: NDArray[np.float32]
+    """[N, S]"""
+    rewards: NDArray[np.float32]
+    """[N], 0 if a function is to compute them."""
     terminated: Bools
     """[N]"""
     last: Bools
@@ -145,32 +145,39 @@ def _part(frame: pl.DataFrame, where: str, recipe: Recipe) -> _Part:
     ended, cut = (_condition(table, formulas.get(key)) for key in ("end", "cut"))
     starts, gaps = _segments(frame, time, ended | cut, recipe)
     ends = np.append(starts[1:], len(frame)) - 1
+    longest = 0.0 if time is None else float((time[ends] - time[starts]).max(initial=0))
     del table
     if recipe.dt is None or time is None:
         segment = np.repeat(np.arange(len(starts), dtype=np.int32), ends - starts + 1)
     else:
         _refuse_texts(frame, where, recipe)
         frame, segment = _resampled(frame, time, starts, ends, recipe.dt, where)
-    frame = frame.with_columns(require_polars().Series("§segment", segment))
-    worked_out = Evaluator(frame, where, "§segment", _constants(recipe))
-    del frame
+    worked_out = Evaluator(
+        frame.with_columns(require_polars().Series("§segment", segment)),
+        where,
+        "§segment",
+        _constants(recipe),
+    )
+    del frame, time
     names, steps, known = _states(worked_out, recipe)
     rewards, rewarded = _rewards(worked_out, formulas.get("reward"))
-    same = segment[1:] == segment[:-1]
-    first = np.flatnonzero(same & known[1:] & known[:-1] & rewarded[:-1])
-    whole = np.append(~same, True)[first + 1]  # the step that leads to a segment's last row
-    last = np.append(np.diff(segment[first]) != 0, [True] * (len(first) > 0)).astype(bool)
+    del worked_out  # and with it the rows, before the pairs need memory
+    same = np.append(segment[1:] == segment[:-1], False)
+    begins = same & known & np.roll(known, -1) & rewarded  # in which steps a transition does
+    whole = np.roll(~same, -1)[begins]  # whether it leads to a segment's last row
+    segment = segment[begins]
+    next_states = next_rows(steps, begins, [rewards])
     return _Part(
         where=where,
-        steps=steps,
-        rewards=rewards,
-        first=first,
-        terminated=whole & ended[ends[segment[first]]],
-        last=last,
+        states=steps[: len(segment)],
+        next_states=next_states,
+        rewards=rewards[: len(segment)],
+        terminated=whole & ended[ends[segment]],
+        last=np.append(np.diff(segment) != 0, [True] * (len(segment) > 0)).astype(bool),
         names=names,
         dropped=rows - kept + int(np.count_nonzero(starts == ends)),
         gaps=gaps,
-        longest=0.0 if time is None else float((time[ends] - time[starts]).max(initial=0)),
+        longest=longest,
     )
 
 
@@ -355,10 +362,10 @@ def _states(table: Evaluator, recipe: Recipe) -> tuple[list[str], NDArray[np.flo
     return list(found), values, known
 
 
-def _rewards(table: Evaluator, formula: Formula | None) -> tuple[NDArray[np.float32] | None, Bools]:
-    """[rows] the reward of the step from each row to the next, None without a formula; and where there is one."""
+def _rewards(table: Evaluator, formula: Formula | None) -> tuple[NDArray[np.float32], Bools]:
+    """[rows] the reward of the step from each row to the next, 0 without a formula; and where there is one."""
     if formula is None:
-        return None, np.ones(len(table.frame), dtype=bool)
+        return np.zeros(len(table.frame), np.float32), np.ones(len(table.frame), dtype=bool)
     values, known = _worked_out(table, [(formula, table.expression(formula))])
     return values[:, 0], known
 
@@ -416,11 +423,14 @@ def _joined(parts: list[_Part], source: str, recipe: Recipe) -> Transitions:
                 found=f"{len(part.names)}",
                 remedy="convert files of different states apart",
             )
-    count = sum(len(part.first) for part in parts)
-    if count == 0:
+    empty = [part.where for part in parts if len(part.states) == 0]
+    if len(empty) == len(parts):
         raise _no_transition(parts, source, recipe)
-    terminated, last = (np.concatenate([getattr(part, name) for part in parts]) for name in ("terminated", "last"))
-    states, next_states, rewards = _gathered(parts, count, len(names))
+    notes = _notes(parts, empty, recipe)
+    terminated, last, rewards = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("terminated", "last", "rewards")
+    )
+    states, next_states = _joined_states(parts)
     if recipe.reward_function is not None:
         rewards = _by_function(recipe, states, next_states)
     metadata = Metadata(
@@ -428,35 +438,34 @@ def _joined(parts: list[_Part], source: str, recipe: Recipe) -> Transitions:
         env_id=recipe.env,
         dropped=sum(part.dropped for part in parts),
         dropped_reason="no value, or no other row of the episode near enough in time",
-        warnings=tuple(_notes(parts, recipe)),
+        warnings=tuple(notes),
         attributes=_attributes(names, recipe),
     )
     columns = Columns(states, next_states, rewards, terminated, last & ~terminated, metadata)
     return to_transitions(columns)[0]
 
 
-def _gathered(parts: list[_Part], count: int, width: int) -> tuple[NDArray[np.float32], ...]:
-    """States and next states [count, width] and rewards [count] of all parts, whose steps are let go one by one."""
+def _joined_states(parts: list[_Part]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """States and next states of all parts, which are let go one by one."""
+    if len(parts) == 1:
+        return parts[0].states, parts[0].next_states
+    count, width = sum(len(part.states) for part in parts), parts[0].states.shape[1]
     states, next_states = np.empty((2, count, width), np.float32)
-    rewards = np.zeros(count, np.float32)
     done = 0
     for part in parts:
-        place = np.s_[done : (done := done + len(part.first))]
-        np.take(part.steps, part.first, axis=0, out=states[place], mode="clip")  # no index is ever clipped
-        np.take(part.steps, part.first + 1, axis=0, out=next_states[place], mode="clip")
-        if part.rewards is not None:
-            rewards[place] = part.rewards[part.first]
-        part.steps, part.rewards = part.steps[:0], None
-    return states, next_states, rewards
+        place = np.s_[done : (done := done + len(part.states))]
+        states[place], next_states[place] = part.states, part.next_states
+        part.states = part.next_states = part.states[:0].copy()
+    return states, next_states
 
 
-def _notes(parts: list[_Part], recipe: Recipe) -> list[str]:
+def _notes(parts: list[_Part], empty: list[str], recipe: Recipe) -> list[str]:
+    """What the user should know; ``empty`` are the files without a transition."""
     notes = []
     gaps = sum(part.gaps for part in parts)
     if gaps:
         which = f"longer than {recipe.longest_gap:g}" if recipe.longest_gap else "of rows left out"
         notes.append(f"episodes were split at {gaps} gap{'s' if gaps > 1 else ''} {which}")
-    empty = [part.where for part in parts if len(part.first) == 0]
     if empty:
         notes.append(f"{len(empty)} of {len(parts)} files give no transition, such as {empty[0]}")
     return notes

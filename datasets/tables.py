@@ -92,13 +92,17 @@ def read_table(path: Path, recipe: Recipe) -> pl.DataFrame:
     Raises:
         LfoError: the file is damaged or of another kind, or as for :func:`tidied`.
     """
-    polars = require_polars()
-    kind = _kind(path)
+    return tidied(_raw(path, recipe), str(path), recipe)
+
+
+def _raw(path: Path, recipe: Recipe) -> pl.DataFrame:
+    """The columns as polars reads them."""
+    polars, kind = require_polars(), _kind(path)
     try:
         with path.open("rb") as file:
             packed = file.read(2) == b"\x1f\x8b"
             file.seek(0)
-            frame = _parsed(kind, io.BytesIO(gzip.decompress(file.read())) if packed else file, recipe)
+            return _parsed(kind, io.BytesIO(gzip.decompress(file.read())) if packed else file, recipe)
     except (polars.exceptions.PolarsError, EOFError, zlib.error, OSError) as error:
         raise data_error(
             path,
@@ -107,7 +111,6 @@ def read_table(path: Path, recipe: Recipe) -> pl.DataFrame:
             found=_fault(kind, path, recipe) or getattr(error, "strerror", None) or _line(error),
             remedy="correct the file, or copy it again",
         ) from error
-    return tidied(frame, str(path), recipe)
 
 
 def tidied(frame: pl.DataFrame, where: str, recipe: Recipe) -> pl.DataFrame:
@@ -130,9 +133,14 @@ def tidied(frame: pl.DataFrame, where: str, recipe: Recipe) -> pl.DataFrame:
     if len(frame) == 0:
         raise data_error(where, "rows", expected="at least 2", found="none", remedy="leave this file out")
     frame = frame.rename(dict(zip(frame.columns, names, strict=True)))
-    polars = require_polars()
-    plain = [column for name in _wanted(names, recipe) for column in _plain(frame[name].rename(name), where)]
-    found: pl.DataFrame = polars.DataFrame([*plain, polars.Series("§row", range(1, len(frame) + 1))])
+    polars, rows = require_polars(), len(frame)
+    # One column after the other in one piece, and the frame let go: polars would hold all of them twice
+    plain = [
+        column.rechunk()
+        for name in _wanted(names, recipe)
+        for column in _plain(frame.drop_in_place(name), where)
+    ]
+    found: pl.DataFrame = polars.DataFrame([*plain, polars.Series("§row", range(1, rows + 1))])
     _check_names(found.columns, [*found.columns, *names], where, recipe)
     for column in plain:
         if recipe.missing == "refuse" and column.null_count():
