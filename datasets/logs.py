@@ -337,7 +337,10 @@ def _resampled(
     columns = {"§row": frame["§row"].to_numpy()[before]}
     for name in numbers:
         values = frame.drop_in_place(name).to_numpy()  # the caller needs the rows no more
-        columns[name] = values[before] + share * (values[after] - values[before])
+        columns[name] = new = np.empty(len(segment))
+        for place in (np.s_[start : start + _BLOCK] for start in range(0, len(new), _BLOCK)):
+            new[place] = values[before[place]]
+            new[place] += share[place] * (values[after[place]] - new[place])
     return polars.DataFrame(columns), segment
 
 

@@ -46,8 +46,11 @@ _EXPECTED = {
 }
 
 
-def require_polars() -> Any:
+def require_polars(work: str = "reading logs") -> Any:
     """The polars module.
+
+    Args:
+        work: what needs it, for the error.
 
     Raises:
         LfoError: it is not installed.
@@ -56,7 +59,7 @@ def require_polars() -> Any:
         return importlib.import_module("polars")
     except ImportError as error:
         raise LfoError(
-            "reading logs needs the package polars (the extra `logs`); run `pip install 'polars>=1'`"
+            f"{work} needs the package polars (the extra `logs`); run `pip install 'polars>=1'`"
         ) from error
 
 
