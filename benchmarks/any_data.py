@@ -58,7 +58,7 @@ class _Last(Progress):
         self.metrics = metrics
 
 
-def run(path: Path, algo: str, steps: int, settings: dict[str, object]) -> str:
+def run(path: Path, algo: str, steps: int, rounds: int, grad_steps: int, settings: dict[str, object]) -> str:
     """Train and interact; a line of results."""
     data, spec, last = load(path), registry.spec(algo), _Last()
     config = configure(spec.config(), {"hidden": 128, **settings}, where="any_data")
@@ -72,20 +72,21 @@ def run(path: Path, algo: str, steps: int, settings: dict[str, object]) -> str:
         device="cpu",
         progress=last,
     )
-    rounds = learn_inverse(
+    done = learn_inverse(
         agent,
         str(data.metadata.env_id),
         demonstrations=table,
-        rounds=5,
+        rounds=rounds,
         interactions=1000,
-        grad_steps=2000,
+        grad_steps=grad_steps,
         episodes=5,
         hidden=128,
     )
-    returns = np.array([r.evaluation.returns.mean(axis=1) for r in rounds])
+    returns = np.array([r.evaluation.returns.mean(axis=1) for r in done])
     scores = " | ".join(" ".join(f"{x:.1f}" for x in member) for member in returns.T)
-    told = " ".join(f"{name}={value:.3g}" for name, value in last.metrics.items())
-    return f"{path.stem} {algo} {steps} {settings}: {scores}  {told}"
+    found = last.metrics or {name: values[-1] for name, values in agent.history.items()}
+    told = " ".join(f"{name}={value:.3g}" for name, value in found.items())
+    return f"{path.stem} {algo} {steps} {rounds} × {grad_steps} {settings}: {scores}  {told}"
 
 
 def main() -> None:
@@ -99,11 +100,14 @@ def main() -> None:
     one.add_argument("data", type=Path)
     one.add_argument("algo")
     one.add_argument("--steps", type=int, default=8000)
+    one.add_argument("--rounds", type=int, default=5)
+    one.add_argument("--grad-steps", type=int, default=3000)
     one.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     args = parser.parse_args()
     torch.set_num_threads(1)
     if args.command == "run":
-        print(run(args.data, args.algo, args.steps, dict(parse_setting(text) for text in args.set)))
+        settings = dict(parse_setting(text) for text in args.set)
+        print(run(args.data, args.algo, args.steps, args.rounds, args.grad_steps, settings), flush=True)
         return
     args.folder.mkdir(parents=True, exist_ok=True)
     for name, (env_id, policy, rows, seed) in DATA.items():

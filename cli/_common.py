@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,6 +36,7 @@ __all__ = [
     "resumable",
     "round_lines",
     "seed_ranges",
+    "worse_than_data",
 ]
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
@@ -275,3 +277,30 @@ def round_lines(round_: Round, rounds: int, out: RunFolder) -> str:
             f"return {means[mine].mean():.2f} ± {means[mine].std():.2f}  ({each})"
         )
     return "\n".join(lines)
+
+
+def worse_than_data(round_: Round, out: RunFolder) -> list[str]:
+    """A line for each data set whose own episodes returned more than the policies that learned from it.
+
+    More than two standard errors more, so that chance is no warning.
+    """
+    info = out.info()
+    lines = []
+    for index, data in enumerate(info["datasets"]):
+        stopped = round_.evaluation.stopped
+        mine = [
+            m for m, member in enumerate(info["members"]) if member["dataset"] == index and m not in stopped
+        ]
+        if not mine:
+            continue
+        returns = round_.evaluation.returns[mine]
+        error = math.hypot(
+            data["return_std"] / math.sqrt(data["episodes"]), returns.std() / math.sqrt(returns.size)
+        )
+        if returns.mean() < data["return_mean"] - 2 * error:
+            lines.append(
+                f"{Path(data['source']).name}: the policy returns {returns.mean():.4g}, less than the "
+                f"{data['return_mean']:.4g} of its data; add rounds (`--resume --rounds {round_.number + 5}`), or train "
+                "with another --algo: qsi learns from any data"
+            )
+    return lines

@@ -15,6 +15,7 @@ from lfo.cli._common import (
     require_trained,
     resumable,
     round_lines,
+    worse_than_data,
 )
 
 if TYPE_CHECKING:
@@ -114,6 +115,8 @@ def _interact(
     if not done:
         note(f"nothing left to do: {run} has its {config.rounds} rounds; add some with --resume --rounds K")
         return
+    for line in worse_than_data(done[-1], out):
+        note(line)
     plural = "s" if len(done) > 1 else ""
     note(f"{len(done)} round{plural} in {duration(progress.seconds)}; next: d3g-lfo eval {run}")
 

@@ -7,7 +7,7 @@ out the episodes.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,14 +19,7 @@ from lfo.datasets.transitions import Metadata, Transitions, first_non_finite
 from lfo.errors import LfoError, data_error
 from lfo.processes import usable_memory
 
-__all__ = [
-    "COLUMNS",
-    "Columns",
-    "next_rows",
-    "read_columns",
-    "refuse_if_larger_than_memory",
-    "to_transitions",
-]
+__all__ = ["COLUMNS", "Columns", "read_columns", "refuse_if_larger_than_memory", "to_transitions"]
 
 Float32 = NDArray[np.float32]
 Bools = NDArray[np.bool_]
@@ -105,8 +98,9 @@ def to_transitions(columns: Columns) -> tuple[Transitions, Float32 | None]:
     """Work out the episodes. Return the transitions and, if they were read, the actions.
 
     An episode ends where a flag is set and at the last row. Where both flags are set, the terminal wins.
-    Without ``next_observations``, the last row of an episode has no s' and is dropped; the row before it is
-    then marked truncated. The columns' arrays are changed in place: do not use them afterwards.
+    Without ``next_observations``, the last row of an episode has no s'. A terminal one keeps its reward and that nothing
+    follows, which is what it teaches; its s' is extrapolated, s + (s − the state before). Others are dropped, and the row
+    before is marked truncated. The columns' arrays are changed in place: do not use them afterwards.
 
     Raises:
         LfoError: no transition is left.
@@ -116,9 +110,8 @@ def to_transitions(columns: Columns) -> tuple[Transitions, Float32 | None]:
     terminals = unset if columns.terminals is None else columns.terminals
     truncated = unset if columns.timeouts is None else columns.timeouts
     if columns.next_observations is None:
-        notes += suspicions.in_dropped_rows(terminals)
-        columns, truncated = _next_rows_as_successors(columns, terminals | truncated)
-        terminals = np.zeros_like(truncated)  # whose rows have no next state
+        notes += suspicions.in_extrapolated_rows(terminals)
+        columns, terminals, truncated = _next_rows_as_successors(columns, terminals, truncated)
         assert columns.next_observations is not None
     else:
         notes += suspicions.in_chain(columns.observations, columns.next_observations, terminals | truncated)
@@ -139,12 +132,23 @@ def to_transitions(columns: Columns) -> tuple[Transitions, Float32 | None]:
     return replace(data, metadata=metadata, known_finite=True), columns.actions
 
 
-def _next_rows_as_successors(columns: Columns, ended: Bools) -> tuple[Columns, Bools]:
-    """Take s' from the next row, drop the rows that have none, and mark the rows before them as cut."""
+def _next_rows_as_successors(
+    columns: Columns, terminals: Bools, truncated: Bools
+) -> tuple[Columns, Bools, Bools]:
+    """Take s' from the next row, extrapolate it for terminal rows, drop other rows that have none.
+
+    Rows move in place, in blocks, to save an array of the data's size: a row's new place is never after its
+    old one.
+
+    Returns:
+        The columns, and which of their rows are terminal and truncated: the rows before those dropped.
+    """
+    ended = terminals | truncated
     has_next = ~ended
     has_next[-1] = False
-    n, count, source = len(has_next), int(np.count_nonzero(has_next)), columns.metadata.source
-    if count == 0:
+    kept = has_next | terminals
+    n, count, source = len(kept), int(np.count_nonzero(kept)), columns.metadata.source
+    if not has_next.any():
         raise data_error(
             source,
             "observations",
@@ -152,8 +156,21 @@ def _next_rows_as_successors(columns: Columns, ended: Bools) -> tuple[Columns, B
             found=f"{n} rows, {int(ended.sum())} of them flagged as an episode's end",
             remedy="add `next_observations`, or check that the flags are not inverted",
         )
-    kept = [array for array in (columns.rewards, columns.actions) if array is not None]
-    next_states = next_rows(columns.observations, has_next, kept)
+    states = columns.observations
+    next_states = np.empty((count, states.shape[1]), np.float32)
+    arrays = [array for array in (states, columns.rewards, columns.actions) if array is not None]
+    done = 0
+    for start in range(0, n, _PAIRS):
+        rows = np.flatnonzero(kept[start : start + _PAIRS]) + start
+        place = np.s_[done : (done := done + len(rows))]
+        # mode="clip" lets numpy write to `out` without a buffer; it clips one index at most, of a terminal row
+        states.take(rows + 1, axis=0, out=next_states[place], mode="clip")
+        last = np.flatnonzero(terminals[rows])
+        at = rows[last]
+        before = np.where((at > 0) & has_next[at - 1], at - 1, at)
+        next_states[place][last] = 2 * states[at] - states[before]
+        for array in arrays:
+            array[place] = array.take(rows, axis=0)
     dropped = replace(
         columns.metadata,
         dropped=n - count,
@@ -161,39 +178,16 @@ def _next_rows_as_successors(columns: Columns, ended: Bools) -> tuple[Columns, B
     )
     shorter = replace(
         columns,
-        observations=columns.observations[:count],
+        observations=states[:count],
         next_observations=next_states,
         rewards=columns.rewards[:count],
         actions=None if columns.actions is None else columns.actions[:count],
         metadata=dropped,
     )
-    cut = np.zeros(count, dtype=bool)
-    ends = np.flatnonzero(ended)
-    places = ends - np.arange(len(ends)) - 1  # index, among the kept rows, of the row before each end
-    cut[places[has_next[ends - 1]]] = True
-    return shorter, cut
-
-
-def next_rows(states: Float32, has_next: Bools, others: Sequence[NDArray[Any]]) -> Float32:
-    """The next row [K, S] of each of the K rows that have one; those rows move to the front of all arrays.
-
-    They move in place, in blocks, to save an array of the data's size: a row's new place is never after its old one.
-
-    Args:
-        states: [N, S].
-        has_next: [N], false in the last.
-        others: arrays of N rows to move alike.
-    """
-    found = np.empty((int(np.count_nonzero(has_next)), states.shape[1]), np.float32)
-    done = 0
-    for start in range(0, len(states), _PAIRS):
-        rows = np.flatnonzero(has_next[start : start + _PAIRS]) + start
-        place = np.s_[done : (done := done + len(rows))]
-        # mode="clip" lets numpy write to `out` without a buffer; no index is ever clipped
-        states.take(rows + 1, axis=0, out=found[place], mode="clip")
-        for array in (states, *others):
-            array[place] = array.take(rows, axis=0)
-    return found
+    cut = np.zeros(n, dtype=bool)
+    ends = np.flatnonzero(ended & ~terminals)
+    cut[ends[has_next[ends - 1]] - 1] = True
+    return shorter, terminals[kept], cut[kept]
 
 
 def refuse_if_larger_than_memory(where: str, size: int) -> None:

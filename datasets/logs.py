@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lfo.datasets import lerobot
-from lfo.datasets.columns import Columns, next_rows, refuse_if_larger_than_memory, to_transitions
+from lfo.datasets.columns import Columns, refuse_if_larger_than_memory, to_transitions
 from lfo.datasets.expressions import Evaluator, Formula
 from lfo.datasets.recipes import Recipe, read_recipe
 from lfo.datasets.tables import log_paths, read_table, require_polars, tidied
@@ -34,6 +34,7 @@ __all__ = ["from_dataframe", "from_logs"]
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Indices = NDArray[np.int64]
+Segments = NDArray[np.int32]
 
 _BLOCK = 1 << 15  # rows worked out at a time
 _ROUNDING = 1e-6  # of a step: by so much a time may miss the grid
@@ -148,7 +149,7 @@ def _part(frame: pl.DataFrame, where: str, recipe: Recipe) -> _Part:
     longest = 0.0 if time is None else float((time[ends] - time[starts]).max(initial=0))
     del table
     if recipe.dt is None or time is None:
-        segment = np.repeat(np.arange(len(starts), dtype=np.int32), ends - starts + 1)
+        segment: Segments = np.repeat(np.arange(len(starts), dtype=np.int32), ends - starts + 1)
     else:
         _refuse_texts(frame, where, recipe)
         frame, segment = _resampled(frame, time, starts, ends, recipe.dt, where)
@@ -166,7 +167,7 @@ def _part(frame: pl.DataFrame, where: str, recipe: Recipe) -> _Part:
     begins = same & known & np.roll(known, -1) & rewarded  # in which steps a transition does
     whole = np.roll(~same, -1)[begins]  # whether it leads to a segment's last row
     segment = segment[begins]
-    next_states = next_rows(steps, begins, [rewards])
+    next_states = _next_rows(steps, begins, [rewards])
     return _Part(
         where=where,
         states=steps[: len(segment)],
@@ -179,6 +180,30 @@ def _part(frame: pl.DataFrame, where: str, recipe: Recipe) -> _Part:
         gaps=gaps,
         longest=longest,
     )
+
+
+def _next_rows(
+    states: NDArray[np.float32], has_next: Bools, others: Sequence[NDArray[Any]]
+) -> NDArray[np.float32]:
+    """The next row [K, S] of each of the K rows that have one; those rows move to the front of all arrays.
+
+    They move in place, in blocks, to save an array of the data's size: a row's new place is never after its old one.
+
+    Args:
+        states: [N, S].
+        has_next: [N], false in the last.
+        others: arrays of N rows to move alike.
+    """
+    found = np.empty((int(np.count_nonzero(has_next)), states.shape[1]), np.float32)
+    done = 0
+    for start in range(0, len(states), _BLOCK):
+        rows = np.flatnonzero(has_next[start : start + _BLOCK]) + start
+        place = np.s_[done : (done := done + len(rows))]
+        # mode="clip" lets numpy write to `out` without a buffer; no index is ever clipped
+        states.take(rows + 1, axis=0, out=found[place], mode="clip")
+        for array in (states, *others):
+            array[place] = array.take(rows, axis=0)
+    return found
 
 
 def _unwrapped(frame: pl.DataFrame, where: str, recipe: Recipe) -> pl.DataFrame:
@@ -316,7 +341,7 @@ def _refuse_texts(frame: pl.DataFrame, where: str, recipe: Recipe) -> None:
 
 def _resampled(
     frame: pl.DataFrame, time: Floats, starts: Indices, ends: Indices, dt: float, where: str
-) -> tuple[pl.DataFrame, Indices]:
+) -> tuple[pl.DataFrame, Segments]:
     """Every segment at its first row's time + k ``dt``, as far as it goes; and each new row's segment."""
     polars = require_polars()
     counts = (np.floor((time[ends] - time[starts]) / dt + _ROUNDING) + 1).astype(np.int64)

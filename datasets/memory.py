@@ -32,7 +32,7 @@ def from_arrays(
         terminals: [N] the task ended here. At least one of the two flags is needed.
         timeouts: [N] only the record ended here.
         next_observations: [N, S] states after the step. None: the next row's, inside an episode; the last row of
-            an episode is then dropped.
+            an episode is then dropped unless it is terminal.
         metadata: what to say of the data; errors begin with its ``source``.
 
     Raises:

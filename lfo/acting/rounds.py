@@ -1,7 +1,8 @@
 """The inverse stage: learn I(s, s') from rounds of interaction, and with it the policy.
 
 Each round (Edwards et al. 2020, §3.3): every member takes ``interactions`` steps in an environment of its own
-with its current policy plus noise N(0, 0.1 a_max), clipped; I is fitted to all of that member's interactions so
+with its current policy plus noise N(0, 0.1 a_max), clipped (the first round of an algorithm that has learned nothing
+yet: at random); I is fitted to all of that member's interactions so
 far; an algorithm that learns in rounds (BCO) then takes its own steps; then the members are evaluated. Environment
 steps are the budget: each is kept.
 
@@ -45,7 +46,7 @@ from lfo.training.sources import ReplayBuffer, Table
 
 __all__ = ["Round", "act", "evaluate", "fit_inverse", "learn_inverse", "require_fit"]
 
-_NOISE, _FIT, _RESET = 1, 2, 3  # streams of a member's seed; 0 is offline training's
+_NOISE, _FIT, _RESET, _RANDOM = 1, 2, 3, 4  # streams of a member's seed; 0 is offline training's
 
 Arrays = dict[str, np.ndarray]
 """The interactions of one round, as they are kept on disk: [M, n, ·] each."""
@@ -271,8 +272,12 @@ def require_fit(agent: Agent, env: EnvLike) -> None:
 
 def act(agent: Agent, observations: np.ndarray) -> np.ndarray:
     """Actions [M, B, A] of observations [M, B, S], from numpy to numpy."""
+    return _numpy(agent, agent.act, observations)
+
+
+def _numpy(agent: Agent, policy: Callable[[Tensor], Tensor], observations: np.ndarray) -> np.ndarray:
     states = torch.from_numpy(np.ascontiguousarray(observations, dtype=np.float32))
-    actions: np.ndarray = agent.act(states.to(agent.units.device)).cpu().numpy()
+    actions: np.ndarray = policy(states.to(agent.units.device)).cpu().numpy()
     return actions
 
 
@@ -376,12 +381,17 @@ class _Rounds:
             "timeouts": np.zeros((members, steps), bool),
             "actions": np.empty((members, steps, space.size), np.float32),
         }
-        t = 0
+        at_random = agent.starts_at_random and number == 1
+        if at_random:
+            draws = [_draws(seed, _RANDOM) for seed in agent.seeds]
+            new["actions"] = np.stack([space.sample(draw, steps) for draw in draws])
+        t, totals = 0, np.zeros(members)
 
         def choose(observations: np.ndarray, running: list[int]) -> np.ndarray:
             states[:, t] = observations
-            chosen = act(agent, observations[:, None])[:, 0]
-            new["actions"][:, t] = space.clip(chosen + noise[:, t])
+            if not at_random:
+                chosen = _numpy(agent, agent.explore, observations[:, None])[:, 0]
+                new["actions"][:, t] = space.clip(chosen + noise[:, t])
             return new["actions"][:, t]
 
         for step in rollout(self.envs[:members], choose, resets, [steps] * members):
@@ -389,6 +399,11 @@ class _Rounds:
             new["rewards"][:, t] = step.rewards
             new["terminals"][:, t], new["timeouts"][:, t] = step.terminated, step.truncated
             t += 1
+            totals += step.rewards
+            for m in np.flatnonzero(step.terminated | step.truncated):
+                if not at_random:
+                    agent.episode_over(int(m), float(totals[m]))
+                totals[m] = 0
             self.progress.step()
             if stop():
                 return False

@@ -86,7 +86,7 @@ def test_what_is_refused(
     for words, text in (
         (
             (bco, dataset, "-o", "s.csv"),
-            "algo: expected one that learns values, found bco; pass a run of d3g or iqss",
+            "algo: expected one that learns values, found bco; pass a run of d3g",
         ),
         ((trained, "two.h5", "-o", "s.csv"), "two.h5: observations: expected 4 dimensions, as "),
         ((trained, "none.h5", "-o", "s.csv"), "none.h5: path"),

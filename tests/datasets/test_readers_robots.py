@@ -76,16 +76,17 @@ def lerobot(version: str = "v2.1", without: tuple[str, ...] = (), **changes: Any
 def test_a_lerobot_data_set(version: str) -> None:
     lerobot(version)
     data = load("lerobot:robot")
-    # the second episode is over with its frame 2, whose s' is frame 3, the reset: dropped, as the last ones are
-    assert data.states[:, 0].tolist() == [0, 1, 10, 11, 20]
-    assert data.next_states[:, 0].tolist() == [1, 2, 11, 12, 21]
-    assert data.rewards.tolist() == [0, 1, 0, 1, 0]
+    # the second episode is over with its frame 2: its s' is extrapolated; frame 3, the reset, is dropped
+    assert data.states[:, 0].tolist() == [0, 1, 10, 11, 12, 20]
+    assert data.next_states[:, 0].tolist() == [1, 2, 11, 12, 13, 21]
+    assert data.terminated.tolist() == [False, False, False, False, True, False]
+    assert data.rewards[:4].tolist() == [0, 1, 0, 1]
     assert data.metadata.state_names == ("x", "v")
     assert data.metadata.attributes["dt"] == 0.05
     assert data.metadata.has_actions
-    assert data.metadata.dropped == 4
+    assert data.metadata.dropped == 3
     assert "2-dimensional" in must("inspect", "lerobot:robot")
-    assert load_with_actions("lerobot:robot")[1].tolist() == [[-1.0]] * 5
+    assert load_with_actions("lerobot:robot")[1].tolist() == [[-1.0]] * 6
 
 
 def test_other_features_of_a_lerobot_data_set() -> None:
@@ -188,8 +189,9 @@ def test_a_robomimic_file() -> None:
 def test_a_robomimic_file_without_next_states() -> None:
     robomimic(next_obs=False)
     data = load("robomimic:demo.hdf5")
-    assert data.episode_lengths().tolist() == [2, 10, 1]
-    assert data.metadata.dropped == 3
+    assert data.episode_lengths().tolist() == [2, 11, 1]
+    assert data.metadata.dropped == 2
+    assert np.flatnonzero(data.terminated).tolist() == [12]
 
 
 def test_what_is_refused_of_robomimic() -> None:
