@@ -47,6 +47,7 @@ SUBJECTS = {
     "bf16": Subject("updates", "bf16"),
     "imitation": Subject("updates", "imitation"),
     "reading": Subject("reading", "reading"),
+    "convert": Subject("converting", "converting"),
     "collect": Subject("acting", "collecting"),
     "evaluation": Subject("acting", "evaluation"),
     "help": Subject("processes", "show_help"),

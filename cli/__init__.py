@@ -27,6 +27,7 @@ COMMANDS: dict[str, str] = {
     "interact": "Learn in the environment which action leads there: the inverse dynamics I(s,s').",
     "eval": "Measure a trained policy: returns over episodes and seeds.",
     "compare": "Put runs side by side: a table and a plot of return against interactions.",
+    "score": "Say of every transition of a data set how good a trained run finds it.",
     "export": "Write a trained policy to a file: ONNX, torch or safetensors.",
     "demo": "Do all of it on InvertedPendulum with random data, in a few minutes.",
     "study": "Run a whole table of runs, such as the paper's Table 1, and report it.",

@@ -76,6 +76,20 @@ class Metadata:
         """[S] units of the state's dimensions, empty if the source has none."""
         return self._texts("state_units")
 
+    def dimension(self, i: int, *, longest: int = 1000, between: str = " ") -> str:
+        """What to call dimension ``i`` of the state: its name and unit, or ``s[i]``.
+
+        Args:
+            i: from 0.
+            longest: a longer name is cut.
+            between: what separates name and unit.
+        """
+        name = self.state_names[i] if i < len(self.state_names) else f"s[{i}]"
+        unit = self.state_units[i] if i < len(self.state_units) else ""
+        return (name if len(name) <= longest else f"{name[: longest - 1]}…") + (
+            f"{between}({unit})" if unit else ""
+        )
+
     def _texts(self, name: str) -> tuple[str, ...]:
         try:
             found = json.loads(str(self.attributes.get(name, "[]")))
