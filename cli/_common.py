@@ -20,28 +20,9 @@ if TYPE_CHECKING:
     from lfo.runs.folder import RunFolder
     from lfo.training.sources import Table
 
-__all__ = [
-    "COUNT",
-    "SEED",
-    "Algorithm",
-    "command_line",
-    "demonstrations",
-    "duration",
-    "environment",
-    "note",
-    "option",
-    "parse_seeds",
-    "parse_settings",
-    "require_trained",
-    "resumable",
-    "round_lines",
-    "seed_ranges",
-    "worse_than_data",
-]
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 COUNT = click.IntRange(1)
-SEED = click.IntRange(0, 10**18)
 
 
 # Options ---------------------------------------------------------------------------------------------------------
@@ -115,11 +96,15 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "grad-steps": {"type": COUNT, "help": "Gradient steps per round."},
     "episodes": {"type": COUNT, "help": "Evaluation episodes per member and round."},
     "hidden": {"type": COUNT, "help": "Units in each hidden layer."},
+    "json": {"name": "as_json", "is_flag": True, "help": "Print one JSON object instead of the table."},
+    "member": {"type": click.IntRange(0)},
+    "output": {"short": "-o", "type": click.Path(path_type=Path)},
     "precision": {
         "type": click.Choice(["fp32", "tf32", "bf16"]),
         "help": "Number format of matrix products: bf16 needs a processor that supports it, tf32 a GPU.",
     },
     "paper": {"is_flag": True, "help": "Use the published algorithm, without this project's changes."},
+    "seed": {"type": click.IntRange(0, 10**18), "default": 0, "show_default": True},
     "set": {
         "name": "settings",
         "callback": parse_settings,
@@ -159,14 +144,12 @@ def option(
         **changes: to :func:`click.option`, such as ``help`` or ``default``.
     """
     settings = _OPTIONS[name] | changes
-    if settings.get("type") is COUNT:
+    if isinstance(settings.get("type"), click.IntRange):
         settings.setdefault("metavar", "N")
     if shown is not None:
         settings["help"] += f"  [default: {shown}]"
-    names = [flag or f"--{name}"]
-    if "name" in settings:
-        names.append(settings.pop("name"))
-    return click.option(*names, **settings)
+    names = [settings.pop("short", None), flag or f"--{name}", settings.pop("name", None)]
+    return click.option(*filter(None, names), **settings)
 
 
 # Words -----------------------------------------------------------------------------------------------------------

@@ -7,19 +7,13 @@ from pathlib import Path
 
 import click
 
-from lfo.cli._common import note
+from lfo.cli._common import note, option
 
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Also write report.md, report.csv and report.png to this folder.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
+@option("output", metavar="DIR", help="Also write report.md, report.csv and report.png to this folder.")
+@option("json")
 @click.option(
     "--offline",
     is_flag=True,
@@ -30,7 +24,7 @@ from lfo.cli._common import note
     metavar="DATASET",
     help="With --offline: the data set to rank on, best one that no run has seen.  [default: the runs' own]",
 )
-@click.option("--overwrite", is_flag=True, help="Replace an existing report.")
+@option("overwrite", help="Replace an existing report.")
 def command(
     runs: tuple[Path, ...],
     output: Path | None,

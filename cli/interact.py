@@ -9,6 +9,7 @@ import click
 
 from lfo.cli._common import (
     demonstrations,
+    duration,
     environment,
     note,
     option,
@@ -80,7 +81,7 @@ def _interact(
     overwrite: bool,
 ) -> None:
     from lfo.acting.rounds import learn_inverse
-    from lfo.cli._progress import bars, duration
+    from lfo.cli._progress import bars
     from lfo.datasets import LfoError
     from lfo.runs.loading import load_agent
     from lfo.training.loggers import require_loggers

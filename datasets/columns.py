@@ -16,10 +16,8 @@ from numpy.typing import NDArray
 
 from lfo.datasets import suspicions
 from lfo.datasets.transitions import Metadata, Transitions, first_non_finite
-from lfo.errors import LfoError, data_error
+from lfo.errors import LfoError
 from lfo.processes import usable_memory
-
-__all__ = ["COLUMNS", "Columns", "read_columns", "refuse_if_larger_than_memory", "to_transitions"]
 
 Float32 = NDArray[np.float32]
 Bools = NDArray[np.bool_]
@@ -65,16 +63,13 @@ def read_columns(found: Mapping[str, Any], metadata: Metadata, with_actions: boo
     needed = ["observations", "rewards", "actions"] if with_actions else ["observations", "rewards"]
     for name in needed:
         if name not in found:
-            raise data_error(
-                where, name, expected="a column of that name", found=_names(found), remedy=_MISSING[name]
+            raise LfoError(
+                f"{where}: {name}: expected a column of that name, found {_names(found)}; {_MISSING[name]}"
             )
     if "terminals" not in found and "timeouts" not in found:
-        raise data_error(
-            where,
-            "terminals, timeouts",
-            expected="at least one of the two",
-            found=_names(found),
-            remedy="add `terminals` (true where the task ended) and `timeouts` (true where only the record did)",
+        raise LfoError(
+            f"{where}: terminals, timeouts: expected at least one of the two, found {_names(found)}; add `terminals` "
+            "(true where the task ended) and `timeouts` (true where only the record did)"
         )
     used = {
         name: column
@@ -149,12 +144,10 @@ def _next_rows_as_successors(
     kept = has_next | terminals
     n, count, source = len(kept), int(np.count_nonzero(kept)), columns.metadata.source
     if not has_next.any():
-        raise data_error(
-            source,
-            "observations",
-            expected="at least 1 row followed by one of the same episode",
-            found=f"{n} rows, {int(ended.sum())} of them flagged as an episode's end",
-            remedy="add `next_observations`, or check that the flags are not inverted",
+        raise LfoError(
+            f"{source}: observations: expected at least 1 row followed by one of the same episode, found {n} rows, "
+            f"{int(ended.sum())} of them flagged as an episode's end; add `next_observations`, or check that the "
+            "flags are not inverted"
         )
     states = columns.observations
     next_states = np.empty((count, states.shape[1]), np.float32)
@@ -230,29 +223,20 @@ def _check_declarations(where: str, columns: Mapping[str, Any]) -> None:
         _check_rank(where, name, column)
     n, dim = columns["observations"].shape
     if n == 0 or dim == 0:
-        raise data_error(
-            where,
-            "observations",
-            expected="at least 1 row of at least 1 number",
-            found=f"shape [{n}, {dim}]",
-            remedy="record it again",
+        raise LfoError(
+            f"{where}: observations: expected at least 1 row of at least 1 number, found shape [{n}, {dim}]; record "
+            "it again"
         )
     for name, column in columns.items():
         if column.shape[0] != n:
-            raise data_error(
-                where,
-                name,
-                expected=f"{n} rows, as observations has",
-                found=f"{column.shape[0]}",
-                remedy="store one row per step in every column",
+            raise LfoError(
+                f"{where}: {name}: expected {n} rows, as observations has, found {column.shape[0]}; store one row per "
+                "step in every column"
             )
     if "next_observations" in columns and columns["next_observations"].shape[1] != dim:
-        raise data_error(
-            where,
-            "next_observations",
-            expected=f"shape [{n}, {dim}], as observations has",
-            found=f"{list(columns['next_observations'].shape)}",
-            remedy="store both with the same dimensions",
+        raise LfoError(
+            f"{where}: next_observations: expected shape [{n}, {dim}], as observations has, found "
+            f"{list(columns['next_observations'].shape)}; store both with the same dimensions"
         )
     refuse_if_larger_than_memory(where, sum(4 * math.prod(column.shape) for column in columns.values()))
 
@@ -267,13 +251,9 @@ def _check_type(where: str, name: str, column: Any) -> None:
         "c": "complex numbers",
         "V": "records",
     }
-    raise data_error(
-        where,
-        name,
-        expected="booleans or 0 and 1" if name in _FLAGS else "real numbers",
-        found=f"{kinds.get(column.dtype.kind, 'type')} ({column.dtype})",
-        remedy=f"store it as {'bool' if name in _FLAGS else 'float32'}",
-    )
+    kind = kinds.get(column.dtype.kind, "type")
+    wanted, store = ("booleans or 0 and 1", "bool") if name in _FLAGS else ("real numbers", "float32")
+    raise LfoError(f"{where}: {name}: expected {wanted}, found {kind} ({column.dtype}); store it as {store}")
 
 
 def _check_rank(where: str, name: str, column: Any) -> None:
@@ -289,13 +269,8 @@ def _check_rank(where: str, name: str, column: Any) -> None:
         remedy = "discrete actions are not supported yet; reshape a single continuous action to [N, 1]"
     elif len(shape) == 1:
         remedy = "reshape it to [N, 1] if a state is a single number"
-    raise data_error(
-        where,
-        name,
-        expected={1: "shape [N] or [N, 1]", 2: "shape [N, dimensions]"}[rank],
-        found=f"{list(shape)}",
-        remedy=remedy,
-    )
+    expected = {1: "[N] or [N, 1]", 2: "[N, dimensions]"}[rank]
+    raise LfoError(f"{where}: {name}: expected shape {expected}, found {list(shape)}; {remedy}")
 
 
 def _converted(where: str, name: str, column: Any) -> Any:
@@ -327,12 +302,9 @@ def _as_bool(where: str, name: str, values: NDArray[Any], start: int) -> Bools:
     flags: Bools = values != 0
     wrong = np.flatnonzero(flags & (values != 1))
     if len(wrong):
-        raise data_error(
-            where,
-            name,
-            expected="only 0 and 1",
-            found=f"{values.flat[wrong[0]]} in row {start + wrong[0]}",
-            remedy="store it as bool, true where an episode ends",
+        raise LfoError(
+            f"{where}: {name}: expected only 0 and 1, found {values.flat[wrong[0]]} in row {start + wrong[0]}; store "
+            "it as bool, true where an episode ends"
         )
     return flags
 
@@ -344,11 +316,7 @@ def _check_finite(where: str, name: str, column: Any, out: Float32) -> None:
     row, dim = divmod(bad, max(1, out.size // len(out)))
     value = np.asarray(column[row]).reshape(-1)[dim]
     place = f"in row {row}" + (f", dimension {dim}" if _RANKS[name] == 2 else "")
-    large = bool(np.isfinite(value))
-    raise data_error(
-        where,
-        name,
-        expected="numbers within float32's range" if large else "finite numbers",
-        found=f"{value} {place}",
-        remedy="rescale the column" if large else "remove the episodes that hold such rows",
-    )
+    expected, remedy = "finite numbers", "remove the episodes that hold such rows"
+    if np.isfinite(value):
+        expected, remedy = "numbers within float32's range", "rescale the column"
+    raise LfoError(f"{where}: {name}: expected {expected}, found {value} {place}; {remedy}")

@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from lfo.datasets.transitions import Transitions
 
-__all__ = ["in_actions", "in_chain", "in_extrapolated_rows", "in_flags", "in_resets", "in_transitions"]
-
 Bools = NDArray[np.bool_]
 States = NDArray[np.float32]
 

@@ -60,23 +60,7 @@ _WHERE = {
     "train": "lfo.training.loop",
 }
 
-__all__ = [
-    "BCO",
-    "D3G",
-    "QSI",
-    "BCOConfig",
-    "D3GConfig",
-    "Evaluation",
-    "InverseConfig",
-    "Policy",
-    "QSIConfig",
-    "RunFolder",
-    "evaluate",
-    "learn_inverse",
-    "load_agent",
-    "load_policy",
-    "train",
-]
+__all__ = list(_WHERE)
 
 
 def __getattr__(name: str) -> Any:

@@ -15,8 +15,6 @@ from typing import TypeVar
 
 from lfo.errors import LfoError
 
-__all__ = ["available_cores", "share_out", "usable_memory"]
-
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 

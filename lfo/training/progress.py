@@ -11,8 +11,6 @@ from typing import Any, Protocol
 
 from tqdm import tqdm
 
-__all__ = ["Bars", "Logger", "Progress", "Shown", "as_progress", "stage_title"]
-
 _BAR = 20
 """Characters that a bar needs to be readable."""
 _FIGURES = 2

@@ -214,3 +214,39 @@ def test_what_is_refused_of_robomimic() -> None:
 def test_a_log_that_is_inspected_is_to_be_converted() -> None:
     Path("a.csv").write_text("x\n1\n2\n")
     assert "d3g-lfo convert" in error("inspect", "a.csv")
+
+
+def test_a_data_set_that_the_lerobot_package_wrote() -> None:
+    """v3.0, several files, value by value; the package needs an environment of its own, where this test then runs."""
+    writer = pytest.importorskip("lerobot.datasets.lerobot_dataset")
+    lengths, rng = (40, 60, 2, 70), np.random.default_rng(0)
+    features = {
+        "observation.state": {"dtype": "float32", "shape": (3,), "names": ["x", "y", "v"]},
+        "action": {"dtype": "float32", "shape": (2,), "names": ["a", "b"]},
+        "next.reward": {"dtype": "float32", "shape": (1,), "names": None},
+        "next.done": {"dtype": "bool", "shape": (1,), "names": None},
+    }
+    made = writer.LeRobotDataset.create("me/robot", 25, features, root="robot", use_videos=False)
+    made.meta.update_chunk_settings(data_files_size_in_mb=0.01)
+    states, rewards = [], []
+    for length in lengths:
+        states.append(rng.normal(size=(length, 3)).astype(np.float32))
+        rewards.append(rng.normal(size=(length, 1)).astype(np.float32))
+        for row in range(length):
+            frame = {
+                "observation.state": states[-1][row],
+                "next.reward": rewards[-1][row],
+                "action": np.full(2, row, np.float32),
+                "next.done": np.array([row == length - 1]),
+            }
+            made.add_frame({**frame, "task": "reach"})
+        made.save_episode()
+    made.finalize()
+    assert json.loads(Path("robot/meta/info.json").read_text())["codebase_version"] == "v3.0"
+    assert len(list(Path("robot/data").rglob("*.parquet"))) > 1
+    data, actions = load_with_actions("lerobot:robot")
+    assert np.array_equal(data.states, np.concatenate([episode[:-1] for episode in states]))
+    assert np.array_equal(data.next_states, np.concatenate([episode[1:] for episode in states]))
+    assert np.array_equal(data.rewards, np.concatenate([episode[:-1, 0] for episode in rewards]))
+    assert np.array_equal(actions[:, 0], np.concatenate([np.arange(length - 1) for length in lengths]))
+    assert data.metadata.state_names == ("x", "y", "v")
