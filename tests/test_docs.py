@@ -23,6 +23,7 @@ PAGES = [
 ]
 PATH = re.compile(r"(?<![\w./-])(?:lfo|datasets|cli|tests|benchmarks|docs)/[a-z][\w/]*(?:\.[a-z]\w*)?")
 NAME = re.compile(r"(?<![\w./-])lfo(?:\.[A-Za-z_]\w*)+")
+GENERATED = {"commands.md"}  # by docs/site/hooks.py; `make docs` checks the links to it
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 
 
@@ -83,7 +84,9 @@ def test_help_tells_the_true_defaults() -> None:
 def test_what_a_page_names_exists(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     missing = [name for name in PATH.findall(text) if not (ROOT / name).exists()]
-    missing += [link for link in LINK.findall(text) if not (page.parent / link).exists()]
+    missing += [
+        link for link in LINK.findall(text) if not (page.parent / link).exists() and link not in GENERATED
+    ]
     assert not missing
     for name in NAME.findall(text):
         pkgutil.resolve_name(name)

@@ -136,9 +136,9 @@ def test_the_blocks_of_a_page_run(page: Path, place: Path, trained: Path, intera
     namespace: dict[str, Any] = {  # what pages call the reader's own arrays and data frame
         "frame": polars.DataFrame({"run": [0, 0, 0, 1, 1, 1], "x": rows, "v": rows}),
         "states": rows[:, None],
-        "observations": rows[:, None],
+        "observations": rows[1:, None],
         "rewards": rows[1:],
-        "terminals": rows > 4,
+        "terminals": rows[1:] > 4,
     }
     for language, code in blocks(page.read_text(encoding="utf-8")):
         if language == "python":
