@@ -46,6 +46,7 @@ SMALLER = {
     r"\binteractions=\d+": "interactions=30",
     r"\bepisodes=\d+": "episodes=1",
     r"range\(5\)": "range(2)",
+    r'save\(data, "mine.h5"\)': 'save(data, "mine.h5", overwrite=True)',
 }
 """Python at a small size."""
 
