@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import faulthandler
 import multiprocessing
 import os
+import pickle
 import signal
+import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
-from typing import TypeVar
+from pathlib import Path
+from typing import IO, NoReturn, TypeVar
 
-from lfo.errors import LfoError
+from lfo.errors import LfoError, data_error
 
-__all__ = ["available_cores", "share_out", "usable_memory"]
+__all__ = ["available_cores", "isolated", "limit_computing", "share_out", "usable_memory"]
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+
+LOOK_SECONDS = 5.0
+"""Computing time after which a library that looks at a file is taken to loop for ever."""
 
 
 def available_cores() -> int:
@@ -35,6 +43,91 @@ def usable_memory() -> int:
 
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     return memory if limit == resource.RLIM_INFINITY else min(memory, limit)
+
+
+def limit_computing(seconds: float) -> None:
+    """In the function that :func:`isolated` calls: let it compute for at most so many seconds in all."""
+    if _can_fork():
+        import resource
+
+        hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+        most = int(seconds) if hard == resource.RLIM_INFINITY else min(int(seconds), hard)
+        resource.setrlimit(resource.RLIMIT_CPU, (most, hard))
+
+
+def isolated(function: Callable[..., Result], path: Path, *arguments: object) -> Result:
+    """Call ``function(path, *arguments)``, which reads a file with a library that may crash or loop on a damaged one.
+
+    On Linux it runs in a forked process, so that only that process crashes, is ended after 5 seconds of computing
+    (unless it calls :func:`limit_computing`), or at Ctrl-C. Elsewhere it runs here.
+
+    Args:
+        function: what it returns or raises is sent back, pickled.
+        path: of the file.
+        *arguments: more arguments of the function.
+
+    Raises:
+        LfoError: the process crashed or did not come to an end. Whatever ``function`` raises is raised here too.
+    """
+    if not _can_fork():
+        return function(path, *arguments)
+    with open(os.memfd_create("answer"), "w+b") as answer:
+        with _children_ignore_ctrl_c(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of fork beside threads; h5py's lock is taken over
+            child = os.fork()
+            if child == 0:
+                _answer(answer, function, path, *arguments)
+        status = None
+        try:
+            status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        finally:
+            if status is None:
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+        if status != 0:
+            raise data_error(
+                path,
+                "contents",
+                expected="data that its library can read",
+                found=_end(status),
+                remedy="the file is damaged: copy or record it again",
+            )
+        answer.seek(0)
+        fine, value = pickle.load(answer)  # written by this program
+    if not fine:
+        raise value
+    result: Result = value
+    return result
+
+
+def _can_fork() -> bool:
+    return sys.platform == "linux"
+
+
+def _answer(answer: IO[bytes], function: Callable[..., object], *arguments: object) -> NoReturn:
+    """In the forked process: write whether the function returned, and what it returned or raised; then end."""
+    try:
+        import resource
+
+        faulthandler.disable()
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        limit_computing(LOOK_SECONDS)
+        try:
+            outcome = True, function(*arguments)
+        except BaseException as error:
+            outcome = False, error
+        pickle.dump(outcome, answer, protocol=5)
+        answer.flush()
+        os._exit(0)
+    finally:
+        os._exit(1)
+
+
+def _end(code: int) -> str:
+    """How an isolated process ended, as what was found in its file."""
+    if code == -signal.SIGXCPU:
+        return "some on which it computes without end"
+    return f"some on which it ends by {signal.Signals(-code).name}" if code < 0 else "some on which it ends early"
 
 
 def share_out(
