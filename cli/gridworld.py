@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
 
 import click
-from tqdm import tqdm
 
 from lfo.atomic import check_folder, make_folder
-from lfo.cli._common import SEED
+from lfo.cli._common import SEED, resumable
 from lfo.tabular.experiments import EPISODES, EXPERIMENTS, run_experiments
 
 
@@ -61,15 +61,21 @@ def _add(name: str, experiments: list[str], text: str) -> None:
     def run(output: Path, resume: bool, overwrite: bool, jobs: int | None, **options: Any) -> None:
         importlib.import_module("lfo.tabular.learners")  # without numba, stop before anything is written
         _prepare(output, resume, overwrite)
+        from lfo.cli._progress import bars
         from lfo.processes import available_cores
         from lfo.tabular.report import write_report
 
         jobs = jobs or available_cores()
-        with tqdm(desc=name, unit="trial", smoothing=0) as bar:
+        begun = f"d3g-lfo gridworld {name} -o {shlex.quote(str(output))} --resume"
+        with resumable(begun, (output / "run.json").is_file), bars() as shown:
+            before: list[int] = []
 
             def progress(done: int, total: int) -> None:
-                bar.total = total
-                bar.update(done - bar.n)
+                if before:
+                    shown.step(done - before[-1])
+                else:
+                    shown.start("trials", total, done)
+                before.append(done)
 
             tasks = run_experiments(output, experiments, jobs=jobs, progress=progress, **options)
         click.echo(write_report(output, tasks))

@@ -22,13 +22,11 @@ import numpy as np
 from lfo.datasets.columns import COLUMNS, Columns, read_columns
 from lfo.datasets.transitions import Metadata
 from lfo.errors import LfoError, data_error
-from lfo.processes import LOOK_SECONDS, isolated, limit_computing
+from lfo.processes import isolated
 
 __all__ = ["SCHEMA_VERSION", "SIGNATURE", "plain_dataset", "read", "refuse_unreadable"]
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
-SLOWEST = 100_000
-"""Numbers per second that the slowest compression filter unpacks, at least."""
 SCHEMA_VERSION = 1
 """Version of this project's attributes. Files of other origin have none."""
 
@@ -74,8 +72,6 @@ def _read(path: Path, source: str, with_actions: bool, only_chunks: bool) -> Col
             columns = [column for column in found.values() if column is not None]
             if all(column.chunks is None for column in columns):
                 return None
-            size = sum(column.size for column in columns)
-            limit_computing(LOOK_SECONDS + size / SLOWEST)
         return read_columns(found, metadata, with_actions)
 
 

@@ -17,13 +17,13 @@ Importing this package imports no torch: names are looked up when they are first
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import os
 
-_HERE = Path(__file__).parent
-if not (_HERE / "datasets").is_dir():
+TYPE_CHECKING = False  # as in typing, which takes longer to import than the rest of this file
+_HERE = os.path.dirname(__file__)
+if not os.path.isdir(os.path.join(_HERE, "datasets")):
     # In a clone `lfo.datasets` and `lfo.cli` lie beside this folder; an installed package has them inside.
-    __path__.append(str(_HERE.parent))
+    __path__.append(os.path.dirname(_HERE))
 
 if TYPE_CHECKING:
     from lfo.acting.evaluation import Evaluation as Evaluation
@@ -73,7 +73,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Import a public name when it is first used (PEP 562)."""
     if name not in _WHERE:
         raise AttributeError(f"module 'lfo' has no attribute {name!r}")

@@ -20,13 +20,13 @@ from typing import IO, NoReturn, TypeVar
 
 from lfo.errors import LfoError, data_error
 
-__all__ = ["available_cores", "isolated", "limit_computing", "share_out", "usable_memory"]
+__all__ = ["available_cores", "isolated", "share_out", "usable_memory"]
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
-LOOK_SECONDS = 5.0
-"""Computing time after which a library that looks at a file is taken to loop for ever."""
+LOOK_SECONDS, SLOWEST = 5, 100_000
+"""Computing time that reading any file may take at least, and the bytes a second that it reads then, at least."""
 
 
 def available_cores() -> int:
@@ -45,21 +45,11 @@ def usable_memory() -> int:
     return memory if limit == resource.RLIM_INFINITY else min(memory, limit)
 
 
-def limit_computing(seconds: float) -> None:
-    """In the function that :func:`isolated` calls: let it compute for at most so many seconds in all."""
-    if _can_fork():
-        import resource
-
-        hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
-        most = int(seconds) if hard == resource.RLIM_INFINITY else min(int(seconds), hard)
-        resource.setrlimit(resource.RLIMIT_CPU, (most, hard))
-
-
 def isolated(function: Callable[..., Result], path: Path, *arguments: object) -> Result:
     """Call ``function(path, *arguments)``, which reads a file with a library that may crash or loop on a damaged one.
 
-    On Linux it runs in a forked process, so that only that process crashes, is ended after 5 seconds of computing
-    (unless it calls :func:`limit_computing`), or at Ctrl-C. Elsewhere it runs here.
+    On Linux it runs in a forked process, so that only that process crashes, is ended at Ctrl-C, or is ended because it
+    has computed for more than 5 seconds and 10 more for each megabyte of the file. Elsewhere it runs here.
 
     Args:
         function: what it returns or raises is sent back, pickled.
@@ -71,17 +61,19 @@ def isolated(function: Callable[..., Result], path: Path, *arguments: object) ->
     """
     if not _can_fork():
         return function(path, *arguments)
+    child, status = 0, None
     with open(os.memfd_create("answer"), "w+b") as answer:
-        with _children_ignore_ctrl_c(), warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of fork beside threads; h5py's lock is taken over
-            child = os.fork()
-            if child == 0:
-                _answer(answer, function, path, *arguments)
-        status = None
         try:
+            with _children_ignore_ctrl_c(), warnings.catch_warnings():
+                warnings.simplefilter(
+                    "ignore", DeprecationWarning
+                )  # of fork beside threads: h5py prepares for it
+                child = os.fork()
+                if child == 0:
+                    _answer(answer, function, path, *arguments)
             status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         finally:
-            if status is None:
+            if child and status is None:
                 os.kill(child, signal.SIGKILL)
                 os.waitpid(child, 0)
         if status != 0:
@@ -104,16 +96,16 @@ def _can_fork() -> bool:
     return sys.platform == "linux"
 
 
-def _answer(answer: IO[bytes], function: Callable[..., object], *arguments: object) -> NoReturn:
+def _answer(answer: IO[bytes], function: Callable[..., object], path: Path, *arguments: object) -> NoReturn:
     """In the forked process: write whether the function returned, and what it returned or raised; then end."""
     try:
         import resource
 
         faulthandler.disable()
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        limit_computing(LOOK_SECONDS)
         try:
-            outcome = True, function(*arguments)
+            _limit_computing(LOOK_SECONDS + path.stat().st_size // SLOWEST)
+            outcome = True, function(path, *arguments)
         except BaseException as error:
             outcome = False, error
         pickle.dump(outcome, answer, protocol=5)
@@ -123,11 +115,23 @@ def _answer(answer: IO[bytes], function: Callable[..., object], *arguments: obje
         os._exit(1)
 
 
+def _limit_computing(seconds: int) -> None:
+    import resource
+
+    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    most = seconds if hard == resource.RLIM_INFINITY else min(seconds, hard)
+    resource.setrlimit(resource.RLIMIT_CPU, (most, hard))
+
+
 def _end(code: int) -> str:
     """How an isolated process ended, as what was found in its file."""
     if code == -signal.SIGXCPU:
         return "some on which it computes without end"
-    return f"some on which it ends by {signal.Signals(-code).name}" if code < 0 else "some on which it ends early"
+    return (
+        f"some on which it ends by {signal.Signals(-code).name}"
+        if code < 0
+        else "some on which it ends early"
+    )
 
 
 def share_out(

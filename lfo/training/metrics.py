@@ -33,7 +33,7 @@ class MetricsLog:
                 from torch.utils.tensorboard import SummaryWriter
 
             self.board = SummaryWriter(out.path / "tensorboard", purge_step=resumed_at + 1)
-        except ImportError:
+        except (ImportError, UnicodeError):  # it does not write to a folder whose name is not UTF-8
             pass
 
     def row(self, step: int, metrics: Mapping[str, Sequence[float]]) -> None:
