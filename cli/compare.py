@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -35,6 +36,7 @@ def command(runs: tuple[Path, ...], output: Path | None, as_json: bool, overwrit
     d3g-lfo compare run bco
     d3g-lfo compare run bco -o report
     """
+    from lfo.locks import output_lock
     from lfo.reporting import comparison as report
     from lfo.runs.folder import RunFolder
 
@@ -43,5 +45,8 @@ def command(runs: tuple[Path, ...], output: Path | None, as_json: bool, overwrit
     comparisons = report.compare([RunFolder(path) for path in runs])
     click.echo(json.dumps(report.to_json(comparisons)) if as_json else report.table(comparisons))
     if output is not None:
-        for path in report.write(comparisons, output, overwrite=overwrite):
-            note(f"wrote {path}")
+        with ExitStack() as locks:
+            for name in report.FILES:
+                locks.enter_context(output_lock(output / name, "compare"))
+            for path in report.write(comparisons, output, overwrite=overwrite):
+                note(f"wrote {path}")

@@ -73,7 +73,7 @@ def export(policy: Policy, path: str | Path, *, overwrite: bool = False) -> floa
     path, space = Path(path), policy.space
     check_export(path, overwrite=overwrite)
     observations = _observations(policy)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
+    with tempfile.TemporaryDirectory(".tmp", f".{path.name}.", path.parent) as folder:
         written = Path(folder) / path.name
         found = FORMATS[path.suffix](policy, written)(observations)
         half = (space.high - space.low) / 2
