@@ -38,7 +38,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 from processes import SIGNALLED, TOGETHER, Forks  # noqa: E402
 
-HANGS = 120.0
+HANGS = 400.0
 """Seconds without a result after which a try counts as hanging; a damaged HDF5 file may take 5 of computing."""
 SMALL_ROUNDS = (
     "--rounds",
