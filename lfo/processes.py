@@ -20,7 +20,7 @@ from typing import IO, NoReturn, TypeVar
 
 from lfo.errors import LfoError, data_error
 
-__all__ = ["available_cores", "isolated", "share_out", "usable_memory"]
+__all__ = ["available_cores", "isolated", "require_memory", "share_out", "usable_memory"]
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -43,6 +43,20 @@ def usable_memory() -> int:
 
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     return memory if limit == resource.RLIM_INFINITY else min(memory, limit)
+
+
+def require_memory(need: int, what: str, remedy: str) -> None:
+    """Check, before anything is allocated, that so many bytes can fit.
+
+    Raises:
+        LfoError: the memory here is less.
+    """
+    memory = usable_memory()
+    if need > memory:
+        raise LfoError(
+            f"{what}: expected at most the {memory / 2**30:.1f} GiB of memory here, found that they need "
+            f"{need / 2**30:,.1f} GiB; {remedy}"
+        )
 
 
 def isolated(function: Callable[..., Result], path: Path, *arguments: object) -> Result:

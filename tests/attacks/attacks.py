@@ -297,9 +297,9 @@ ATTACKS: dict[str, tuple[Callable[[Place, random.Random], str], int, int]] = {
     "interactions": (rounds, 30, 300),
     "checkpoints": (checkpoint, 40, 400),
     "environments": (environment, 60, 300),
-    "SIGKILL": (sigkill, 5, 100),
-    "SIGINT": (sigint, 5, 100),
-    "two at once": (two, 4, 99),
+    "SIGKILL": (sigkill, 0, 100),
+    "SIGINT": (sigint, 0, 100),
+    "two at once": (two, 0, 99),
 }
 """What is attacked: the function, its tries in ``make test``, and those in ``make soak``."""
 

@@ -139,6 +139,8 @@ class Forks:
         if code == 0 and number == signal.SIGINT and work.result(folder) != right:
             return f"{name}: exit 0, and another result"
         again = (work.resumed(folder) or work.words(folder)) if code else []
+        if any((folder / name).exists() for name in FILES):  # it had come to its end
+            again = [*again, "--overwrite"] if again else []
         if again:
             code, text = self.run(*again)
             if code:
@@ -162,8 +164,8 @@ class Forks:
         for name, code, path in zip((first, second), codes, told, strict=True):
             if complaint := _complaint(code, path.read_text(), "Error: "):
                 return f"{first} and {second}: {name}: {complaint}"
-        if all(codes):
-            return f"{first} and {second}: neither was done: {[path.read_text() for path in told]}"
+        if all("is writing to it" in path.read_text() for path in told):
+            return f"{first} and {second}: each waits for the other"
         if list(folder.rglob(".*.tmp")):
             return f"{first} and {second}: left behind {list(folder.rglob('.*.tmp'))}"
         if (folder / "run" / "run.json").exists():
@@ -263,6 +265,7 @@ def _continued(begun: Callable[[Path], bool], words: Callable[[Path], Words]) ->
     return lambda folder: words(folder) if begun(folder) else []
 
 
+FILES = ("d.h5", "p.safetensors")
 SMALL = ("--hidden", "4", "--set", "batch_size=8")
 ROUNDS = ("--rounds", "4", "--interactions", "30", "--grad-steps", "20", "--episodes", "2", "--hidden", "4")
 TRAIN = ("--steps", "200", "--seeds", "0-1", "--device", "cpu", *SMALL)

@@ -17,8 +17,4 @@ def test_every_try_is_fine_or_one_clear_line(name: str) -> None:
     found = dict(run(name, range(ATTACKS[name][1])))
     assert len(found) == ATTACKS[name][1]
     assert {seed: verdict for seed, verdict in found.items() if verdict not in ("fine", "line")} == {}
-    assert len(set(found.values())) > 1 or name not in DAMAGING
-
-
-DAMAGING = [name for name in ATTACKS if name not in ("SIGKILL", "SIGINT", "two at once")]
-"""Attacks after which a command has something to complain of."""
+    assert "line" in found.values()
