@@ -22,9 +22,9 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	cd / && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml -p lfo
 
-# Some 12,000 attacks; `make soak SHARE=0.05` makes a twentieth of them. One that was stopped continues.
+# Some 12,000 attacks; `make soak SHARE=0.05` makes a twentieth of them.
 soak: $(VENV)/.installed-dev
-	$(BIN)/python tests/attacks/soak.py --share $(or $(SHARE),1) --results soak.jsonl
+	$(BIN)/python tests/attacks/soak.py --share $(or $(SHARE),1)
 
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/bench.py --write
