@@ -1,29 +1,26 @@
-"""The data that IQSS was tuned on, and one run on it.
+"""Data sets of many kinds: those that QSI's settings were chosen on, and those that its results are reported on.
 
-    python benchmarks/any_data.py collect FOLDER
-    python benchmarks/any_data.py run FOLDER/pend-random.h5 iqss --steps 8000 --set reach=1
+    python benchmarks/any_data.py tuning FOLDER
+    python benchmarks/any_data.py locomotion FOLDER LADDERS
 
-Every data set is of a kind that is reported nowhere: other collection seeds, other policies. ``collect`` skips what is
-there. ``run`` trains two members of 128 units, lets them interact for five rounds of 1,000 steps, and prints one line:
-each round's mean return, a member after the other, and the last metrics.
+The first are reported nowhere: other collection seeds, other policies. The second are 200,000 steps of a middle snapshot
+of three TRPO policies (openai/imitation, ``expert_policies``, MIT), with sampled actions; LADDERS is the folder of its
+``log_*.h5`` files. Beside each ``NAME.h5``, ``NAME-actions.h5`` holds the actions too, for other libraries. Files that
+are there are skipped.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 
+import h5py
 import numpy as np
-import torch
 
-from lfo.acting.rounds import learn_inverse
-from lfo.algorithms import registry
-from lfo.datasets import load, save
+from lfo.datasets import save
 from lfo.datasets.collect import collect
-from lfo.runs.record import Member
-from lfo.settings import configure, parse_setting
-from lfo.training.loop import train
-from lfo.training.progress import Progress
+from lfo.datasets.policies import Policy
 
 
 class Swing:
@@ -40,77 +37,78 @@ class Swing:
         return np.clip(action, -2, 2)[:, None].astype(np.float32)
 
 
-DATA = {
-    "pend-random": ("Pendulum-v1", "random", 40_000, 100),
-    "pend-narrow": ("Pendulum-v1", Swing(), 20_000, 101),
-    "ip-random": ("InvertedPendulum-v5", "random", 50_000, 900),
-    "reacher-random": ("Reacher-v5", "random", 50_000, 901),
-}
-"""Name: environment, policy, rows, seed."""
+class Snapshot:
+    """A Gaussian policy of two tanh layers, read from a ladder of snapshots.
+
+    Args:
+        path: of the ladder.
+        number: of the snapshot, the untrained one first.
+    """
+
+    def __init__(self, path: Path, number: int) -> None:
+        self.name = f"{path.stem}, snapshot {number}"
+        with h5py.File(path, "r") as file:
+            group = file["snapshots"][sorted(file["snapshots"])[number]]["GaussianPolicy"]
+            scaling, layers = group["obsnorm"]["Standardizer"], group["hidden"]["FeedforwardNet"]
+            self.mean = scaling["mean_1_D"][()]
+            self.std = np.sqrt(np.maximum(scaling["meansq_1_D"][()] - self.mean**2, 0)) + 1e-6
+            affine = [layers[name]["AffineLayer"] for name in sorted(layers)] + [group["out"]["AffineLayer"]]
+            self.layers = [(one["W"][()], one["b"][()]) for one in affine]
+            self.noise = np.exp(group["logstdevs_1_Da"][()].ravel())
+
+    def act(self, observations: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Sampled actions [B, A], cut to ±1, for observations [B, S]."""
+        x = (observations - self.mean) / self.std
+        for weight, bias in self.layers[:-1]:
+            x = np.tanh(x @ weight + bias)
+        weight, bias = self.layers[-1]
+        mean = x @ weight + bias
+        return np.clip(mean + self.noise * rng.standard_normal(mean.shape), -1, 1).astype(np.float32)
 
 
-class _Last(Progress):
-    def __init__(self) -> None:
-        self.metrics: dict[str, float] = {}
-
-    def show(self, metrics: dict[str, float]) -> None:
-        """Keep the last row."""
-        self.metrics = metrics
+Job = tuple[str, str, Policy | str, int, int]
+"""Name, environment, policy, rows and seed of a data set."""
 
 
-def run(path: Path, algo: str, steps: int, settings: dict[str, object]) -> str:
-    """Train and interact; a line of results."""
-    data, spec, last = load(path), registry.spec(algo), _Last()
-    config = configure(spec.config(), {"hidden": 128, **settings}, where="any_data")
-    members = [Member(0), Member(1)]
-    agent, table = train(
-        [data],
-        algorithm=spec.cls,
-        config=config,
-        members=members,
-        steps=steps,
-        device="cpu",
-        progress=last,
+def tuning() -> Iterator[Job]:
+    """Data that nothing is reported on."""
+    yield "pend-random", "Pendulum-v1", "random", 40_000, 100
+    yield "pend-narrow", "Pendulum-v1", Swing(), 20_000, 101
+    yield "ip-random", "InvertedPendulum-v5", "random", 50_000, 900
+    yield "reacher-random", "Reacher-v5", "random", 50_000, 901
+
+
+def locomotion(ladders: Path) -> Iterator[Job]:
+    """Middle snapshots, and two others to choose settings on."""
+    hopper, walker, cheetah = (
+        ladders / f"log_{name}.h5" for name in ("Hopper-v1_4", "Walker2d-v1_1", "HalfCheetah-v1_2")
     )
-    rounds = learn_inverse(
-        agent,
-        str(data.metadata.env_id),
-        demonstrations=table,
-        rounds=5,
-        interactions=1000,
-        grad_steps=2000,
-        episodes=5,
-        hidden=128,
-    )
-    returns = np.array([r.evaluation.returns.mean(axis=1) for r in rounds])
-    scores = " | ".join(" ".join(f"{x:.1f}" for x in member) for member in returns.T)
-    told = " ".join(f"{name}={value:.3g}" for name, value in last.metrics.items())
-    return f"{path.stem} {algo} {steps} {settings}: {scores}  {told}"
+    yield "hopper-s4", "Hopper-v5", Snapshot(hopper, 4), 100_000, 953
+    yield "cheetah-s5", "HalfCheetah-v5", Snapshot(cheetah, 5), 100_000, 952
+    yield "hopper-medium", "Hopper-v5", Snapshot(hopper, 2), 200_000, 1
+    yield "cheetah-medium", "HalfCheetah-v5", Snapshot(cheetah, 3), 200_000, 1
+    yield "walker-medium", "Walker2d-v5", Snapshot(walker, 2), 200_000, 1
 
 
 def main() -> None:
-    """Parse, do, print."""
+    """Collect what is missing."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("collect").add_argument("folder", type=Path)
-    one = commands.add_parser("run")
-    one.add_argument("data", type=Path)
-    one.add_argument("algo")
-    one.add_argument("--steps", type=int, default=8000)
-    one.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    kinds = parser.add_subparsers(dest="kind", required=True)
+    for kind in ("tuning", "locomotion"):
+        kinds.add_parser(kind).add_argument("folder", type=Path)
+    kinds.choices["locomotion"].add_argument("ladders", type=Path)
     args = parser.parse_args()
-    torch.set_num_threads(1)
-    if args.command == "run":
-        print(run(args.data, args.algo, args.steps, dict(parse_setting(text) for text in args.set)))
-        return
     args.folder.mkdir(parents=True, exist_ok=True)
-    for name, (env_id, policy, rows, seed) in DATA.items():
-        path = args.folder / f"{name}.h5"
-        if not path.exists():
+    for name, env_id, policy, rows, seed in tuning() if args.kind == "tuning" else locomotion(args.ladders):
+        path, beside = args.folder / f"{name}.h5", args.folder / f"{name}-actions.h5"
+        if not beside.exists():
             fraction = 1.0 if policy == "random" else 0.0
-            save(collect(env_id, random_frac=fraction, steps=rows, seed=seed, policy=policy)[0], path)
+            data, actions = collect(env_id, random_frac=fraction, steps=rows, seed=seed, policy=policy)
+            save(data, path, overwrite=True)
+            save(data, beside, actions=actions)
+            print(f"{path}: {len(data):,} rows, return {data.episode_returns().mean():.1f}", flush=True)
 
 
 if __name__ == "__main__":

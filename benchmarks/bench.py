@@ -3,8 +3,7 @@
     python benchmarks/bench.py                    # everything, printed as a Markdown table; under ten minutes
     python benchmarks/bench.py --write            # and written into docs/performance.md: `make bench`
     python benchmarks/bench.py --only d3g --quick # one subject, fewer rounds: to see whether a change helps
-    python benchmarks/bench.py --json             # the rows as JSON; kept as benchmarks/before.json, another
-                                                  # commit's become the column "before"
+    python benchmarks/bench.py --json             # the rows as JSON
     python benchmarks/bench.py --profile          # where the time of D3G's update goes
 
 A subject runs in a process of its own, with as many threads as it says; never two at once.
@@ -28,7 +27,6 @@ from rows import FULL, QUICK, TINY, Effort, Row, markdown
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "performance.md"
-BEFORE = HERE / "before.json"
 
 
 @dataclass(frozen=True)
@@ -49,6 +47,7 @@ SUBJECTS = {
     "bf16": Subject("updates", "bf16"),
     "imitation": Subject("updates", "imitation"),
     "reading": Subject("reading", "reading"),
+    "convert": Subject("converting", "converting"),
     "collect": Subject("acting", "collecting"),
     "evaluation": Subject("acting", "evaluation"),
     "help": Subject("processes", "show_help"),
@@ -154,20 +153,12 @@ def main(words: Sequence[str] | None = None) -> None:
     if options.json:
         print(json.dumps([asdict(row) for row in rows], indent=1, ensure_ascii=False))
         return
-    table = markdown(rows, _before())
+    table = markdown(rows)
     print(table, end="")
     if options.write:
         text = replace_between(PAGE.read_text(encoding="utf-8"), "machine", machine())
         text = replace_between(text, "table", table)
-        text = replace_between(text, "profile", measure("profile", effort))
         PAGE.write_text(text, encoding="utf-8")
-
-
-def _before() -> dict[str, float]:
-    """What the rows came to at the commit that benchmarks/before.json was made at."""
-    if not BEFORE.exists():
-        return {}
-    return {row["what"]: row["value"] for row in json.loads(BEFORE.read_text(encoding="utf-8"))}
 
 
 if __name__ == "__main__":

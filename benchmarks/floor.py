@@ -31,9 +31,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from lfo import BCOConfig, D3GConfig, InverseConfig
+from lfo import BCOConfig, D3GConfig, InverseConfig, QSIConfig
 
-__all__ = ["Floor", "Pass", "Product", "bco_passes", "d3g_passes", "flops", "inverse_passes"]
+__all__ = ["Floor", "Pass", "Product", "bco_passes", "d3g_passes", "flops", "inverse_passes", "qsi_passes"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Pass:
     through: int = 0
     """Columns of the input that a gradient has to get to."""
     delayed: bool = False
-    """Whether it is done only every ``predictor_every``-th step."""
+    """Whether it is done only every second step or so."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,29 @@ def inverse_passes(config: InverseConfig, state_dim: int, action_dim: int) -> li
 def bco_passes(config: BCOConfig, state_dim: int, action_dim: int) -> list[Pass]:
     """The passes of one update of BCO: ‖π_ζ(s) − I_ω(s, s')‖², I fixed."""
     return [Pass("inverse", 2 * state_dim, action_dim), Pass("policy", state_dim, action_dim, fit=True)]
+
+
+def qsi_passes(config: QSIConfig, state_dim: int, action_dim: int) -> list[Pass]:
+    """The passes of one update of QSI (:meth:`lfo.QSI.update`); every second one has the delayed part."""
+    s, a = state_dim, action_dim
+    critic, policy = (s + a + 1, 1), (s + 1, a)
+    # a = I(s, s');  y = r + γ(1−d) min_i Q_θ'i(s', π_ψ'(s'));  L_θ = Σ_i ‖Q_θi(s, a) − y‖²
+    every = [
+        Pass("inverse", 2 * s, a),
+        Pass("target_policy", *policy),
+        Pass("target_critic1", *critic),
+        Pass("target_critic2", *critic),
+        Pass("critic1", *critic, fit=True),
+        Pass("critic2", *critic, fit=True),
+    ]
+    # ‖κ_ξ(s) − a‖²;  ‖f_φ(s, a) − s'‖²;  L_ψ = ½‖(π_ψ(s) − a) / σ‖² − α Q_θ1(s, π_ψ(s)) / G
+    delayed = [
+        Pass("clone", s, a, fit=True, delayed=True),
+        Pass("model", s + a, s, fit=True, delayed=True),
+        Pass("policy", *policy, fit=True, delayed=True),
+        Pass("critic1", *critic, through=a, delayed=True),
+    ]
+    return [*every, *delayed]
 
 
 def products(one: Pass, batch: int, hidden: int) -> list[Product]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 __all__ = ["FULL", "QUICK", "TINY", "Effort", "Row", "markdown", "verdict"]
@@ -62,15 +62,13 @@ def verdict(row: Row) -> str:
     return "met" if (row.value >= row.reach if row.at_least else row.value <= row.reach) else "not met"
 
 
-def markdown(rows: Sequence[Row], before: Mapping[str, float]) -> str:
-    """The table; ``before`` is the value that each ``what`` had at an earlier commit, where it is known."""
-    lines = ["| what | against | reach | before | now | |", "|---|---|---|---|---|---|"]
+def markdown(rows: Sequence[Row]) -> str:
+    """The table."""
+    lines = ["| what | against | reach | measured | |", "|---|---|---|---|---|"]
     for row in rows:
         bound = "" if row.reach is None else f"{'≥' if row.at_least else '≤'} {row.reach:g} {row.unit}"
-        earlier = before.get(row.what)
-        then = "" if earlier is None else f"{_number(earlier)} {row.unit}"
         what = f"{row.what}; {row.note}" if row.note else row.what
-        cells = (what, row.against, bound, then, _measured(row), verdict(row))
+        cells = (what, row.against, bound, _measured(row), verdict(row))
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 

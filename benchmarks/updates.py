@@ -1,4 +1,4 @@
-"""Gradient steps of D3G, BCO and the inverse dynamics against their matrix products; bfloat16 against float32."""
+"""Gradient steps of D3G, QSI, BCO and the inverse dynamics against their matrix products; bfloat16 against float32."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from floor import Floor, bco_passes, d3g_passes, inverse_passes
+from floor import Floor, Pass, bco_passes, d3g_passes, inverse_passes, qsi_passes
 from rows import Effort, Row
 from timing import interleaved, ratio
 
-from lfo import BCO, D3G, BCOConfig, D3GConfig, InverseConfig
+from lfo import BCO, D3G, QSI, BCOConfig, D3GConfig, InverseConfig, QSIConfig
 from lfo.acting.rounds import fit_inverse
 from lfo.algorithms.inverse import Inverse
 from lfo.datasets import Transitions
@@ -127,12 +127,13 @@ def bf16(effort: Effort) -> list[Row]:
 
 
 def imitation(effort: Effort) -> list[Row]:
-    """Steps of the inverse stage and of BCO as they are run, minibatches included, against their products."""
+    """Steps of the inverse stage, of BCO and of QSI as they are run, minibatches included, against their products."""
     rows = []
     for members in (1, 10):
         for name, (steps, floor) in {
             "the inverse dynamics": _inverse(effort, members),
-            "BCO": _bco(effort, members),
+            "BCO": _imitator(BCO, BCOConfig(hidden=effort.hidden), bco_passes, effort, members),
+            "QSI": _imitator(QSI, QSIConfig(hidden=effort.hidden), qsi_passes, effort, members),
         }.items():
             seconds = interleaved({"steps": steps, "floor": floor}, effort)
             what = f"steps of {name}, S=11, M={members}"
@@ -143,10 +144,9 @@ def imitation(effort: Effort) -> list[Row]:
 Works = tuple[Callable[[], object], Callable[[], object]]
 
 
-def _agent(effort: Effort, members: int) -> tuple[Any, Table, Inverse]:
-    config = BCOConfig(hidden=effort.hidden)
+def _agent(cls: type[Any], config: Any, effort: Effort, members: int) -> tuple[Any, Table, Inverse]:
     seeds = [Member(seed) for seed in range(members)]
-    agent, table = build(BCO, config, [make_data(20_000, 11)], seeds, "cpu")
+    agent, table = build(cls, config, [make_data(20_000, 11)], seeds, "cpu")
     one = np.ones(ACTIONS, np.float32)
     attach_inverse(agent, InverseConfig(hidden=effort.hidden), ActionSpace(-one, one))
     return agent, table, agent.inverse
@@ -157,7 +157,7 @@ def _steps(effort: Effort) -> int:
 
 
 def _inverse(effort: Effort, members: int) -> Works:
-    agent, _, inverse = _agent(effort, members)
+    agent, _, inverse = _agent(BCO, BCOConfig(hidden=effort.hidden), effort, members)
     buffer = ReplayBuffer(agent.units, ACTIONS, 10_000)
     states, flags = torch.randn(2, members, 10_000, 11), torch.zeros(3, members, 10_000)
     buffer.append(*states, *flags, torch.randn(members, 10_000, ACTIONS).clamp(-1, 1))
@@ -169,12 +169,19 @@ def _inverse(effort: Effort, members: int) -> Works:
     )
 
 
-def _bco(effort: Effort, members: int) -> Works:
-    agent, table, _ = _agent(effort, members)
-    config = agent.config
-    floor = Floor(bco_passes(config, 11, ACTIONS), members, config.batch_size, config.hidden)
+def _imitator(
+    cls: type[Any], config: Any, passes: Callable[..., list[Pass]], effort: Effort, members: int
+) -> Works:
+    """Steps of an algorithm that learns in the rounds of the inverse stage, and their products."""
+    agent, table, _ = _agent(cls, config, effort, members)
+    floor = Floor(passes(config, 11, ACTIONS), members, config.batch_size, config.hidden)
     steps = _steps(effort)
-    return trainer(agent, table, steps), partial(floor.steps, steps)
+
+    def multiply() -> None:
+        for _ in range(steps // agent.period):
+            floor.steps(agent.period)
+
+    return trainer(agent, table, steps), multiply
 
 
 def profile(effort: Effort) -> str:

@@ -21,8 +21,6 @@ import click
 
 from lfo.errors import LfoError
 
-__all__ = ["COMMANDS", "main"]
-
 # Name -> the line that `d3g-lfo --help` shows; kept here so that help imports no command.
 COMMANDS: dict[str, str] = {
     "convert": "Turn logs, such as CSV files, into a data set without actions, by a recipe.",
@@ -32,6 +30,7 @@ COMMANDS: dict[str, str] = {
     "interact": "Learn in the environment which action leads there: the inverse dynamics I(s,s').",
     "eval": "Measure a trained policy: returns over episodes and seeds.",
     "compare": "Put runs side by side: a table and a plot of return against interactions.",
+    "score": "Say of every transition of a data set how good a trained run finds it.",
     "export": "Write a trained policy to a file: ONNX, torch or safetensors.",
     "demo": "Do all of it on InvertedPendulum with random data, in a few minutes.",
     "study": "Run a whole table of runs, such as the paper's Table 1, and report it.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,27 +20,9 @@ if TYPE_CHECKING:
     from lfo.runs.folder import RunFolder
     from lfo.training.sources import Table
 
-__all__ = [
-    "COUNT",
-    "SEED",
-    "Algorithm",
-    "command_line",
-    "demonstrations",
-    "duration",
-    "environment",
-    "note",
-    "option",
-    "parse_seeds",
-    "parse_settings",
-    "require_trained",
-    "resumable",
-    "round_lines",
-    "seed_ranges",
-]
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 COUNT = click.IntRange(1)
-SEED = click.IntRange(0, 10**18)
 
 
 # Options ---------------------------------------------------------------------------------------------------------
@@ -113,11 +96,15 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "grad-steps": {"type": COUNT, "help": "Gradient steps per round."},
     "episodes": {"type": COUNT, "help": "Evaluation episodes per member and round."},
     "hidden": {"type": COUNT, "help": "Units in each hidden layer."},
+    "json": {"name": "as_json", "is_flag": True, "help": "Print one JSON object instead of the table."},
+    "member": {"type": click.IntRange(0)},
+    "output": {"short": "-o", "type": click.Path(path_type=Path)},
     "precision": {
         "type": click.Choice(["fp32", "tf32", "bf16"]),
         "help": "Number format of matrix products: bf16 needs a processor that supports it, tf32 a GPU.",
     },
     "paper": {"is_flag": True, "help": "Use the published algorithm, without this project's changes."},
+    "seed": {"type": click.IntRange(0, 10**18), "default": 0, "show_default": True},
     "set": {
         "name": "settings",
         "callback": parse_settings,
@@ -152,14 +139,12 @@ def option(
         **changes: to :func:`click.option`, such as ``help`` or ``default``.
     """
     settings = _OPTIONS[name] | changes
-    if settings.get("type") is COUNT:
+    if isinstance(settings.get("type"), click.IntRange):
         settings.setdefault("metavar", "N")
     if shown is not None:
         settings["help"] += f"  [default: {shown}]"
-    names = [flag or f"--{name}"]
-    if "name" in settings:
-        names.append(settings.pop("name"))
-    return click.option(*names, **settings)
+    names = [settings.pop("short", None), flag or f"--{name}", settings.pop("name", None)]
+    return click.option(*filter(None, names), **settings)
 
 
 # Words -----------------------------------------------------------------------------------------------------------
@@ -275,3 +260,30 @@ def round_lines(round_: Round, rounds: int, out: RunFolder) -> str:
             f"return {means[mine].mean():.2f} ± {means[mine].std():.2f}  ({each})"
         )
     return "\n".join(lines)
+
+
+def worse_than_data(round_: Round, out: RunFolder) -> list[str]:
+    """A line for each data set whose own episodes returned more than the policies that learned from it.
+
+    More than two standard errors more, so that chance is no warning.
+    """
+    info = out.info()
+    lines = []
+    for index, data in enumerate(info["datasets"]):
+        stopped = round_.evaluation.stopped
+        mine = [
+            m for m, member in enumerate(info["members"]) if member["dataset"] == index and m not in stopped
+        ]
+        if not mine:
+            continue
+        returns = round_.evaluation.returns[mine]
+        error = math.hypot(
+            data["return_std"] / math.sqrt(data["episodes"]), returns.std() / math.sqrt(returns.size)
+        )
+        if returns.mean() < data["return_mean"] - 2 * error:
+            lines.append(
+                f"{Path(data['source']).name}: the policy returns {returns.mean():.4g}, less than the "
+                f"{data['return_mean']:.4g} of its data; add rounds (`--resume --rounds {round_.number + 5}`), or train "
+                "with another --algo: qsi learns from any data"
+            )
+    return lines

@@ -12,8 +12,6 @@ import click
 from lfo.cli._common import duration
 from lfo.training.progress import Bars, Shown, stage_title
 
-__all__ = ["Bars", "Lines", "Pace", "Shown", "bars", "duration"]
-
 FIRST_SECONDS = 10.0
 EVERY_SECONDS = 60.0
 _UNITS = {"evaluate": "episodes", "trials": "trials"}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lfo.cli._common import SEED
+from lfo.cli._common import option
 
 if TYPE_CHECKING:
     from lfo.datasets.policies import Policy
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     help="Probability, 0 to 1, that a step takes a uniform random action instead of the policy's. "
     "Required, except with --policy random.",
 )
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="HDF5 file to write.")
+@option("output", required=True, help="HDF5 file to write.")
 @click.option(
     "--policy",
     default="expert",
@@ -31,25 +31,15 @@ if TYPE_CHECKING:
     help="Who acts: the built-in expert, uniform random actions, a run folder that has interacted, a "
     ".safetensors file from `d3g-lfo export`, or a Stable-Baselines3 .zip (with --trust-pickle).",
 )
-@click.option("--member", type=click.IntRange(0), help="With --policy RUN: which member acts.  [default: 0]")
-@click.option("--steps", type=click.IntRange(1), default=100_000, show_default=True, help="Rows to record.")
-@click.option(
-    "--seed",
-    type=SEED,
-    default=0,
-    show_default=True,
-    help="Random seed. The same seed gives the same data.",
-)
+@option("member", help="With --policy RUN: which member acts.", shown=0)
+@option("steps", default=100_000, show_default=True, help="Rows to record.")
+@option("seed", help="Random seed. The same seed gives the same data.")
 @click.option("--keep-actions", is_flag=True, help="Store the actions too. Training never reads them.")
 @click.option(
     "--trust-pickle", is_flag=True, help="Load a Stable-Baselines3 zip. It can run any code hidden in it."
 )
-@click.option(
-    "--jobs",
-    type=click.IntRange(1),
-    help="Processes to use, at most. The data does not depend on it.  [default: cores]",
-)
-@click.option("--overwrite", is_flag=True, help="Replace the output if it exists.")
+@option("jobs", help="Processes to use, at most. The data does not depend on it.", shown="cores")
+@option("overwrite")
 def command(
     env: str,
     random_frac: float | None,

@@ -8,20 +8,14 @@ from pathlib import Path
 
 import click
 
-from lfo.cli._common import note
+from lfo.cli._common import note, option
 
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Also write report.md, report.csv and report.png to this folder.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
-@click.option("--overwrite", is_flag=True, help="Replace an existing report.")
+@option("output", metavar="DIR", help="Also write report.md, report.csv and report.png to this folder.")
+@option("json")
+@option("overwrite", help="Replace an existing report.")
 def command(runs: tuple[Path, ...], output: Path | None, as_json: bool, overwrite: bool) -> None:
     """Show the scores of RUNs beside those of π_o, the policy that recorded the data.
 

@@ -13,7 +13,7 @@ from lfo.cli._common import note, option
 @click.command()
 @click.argument("logs", nargs=-1, required=True, metavar="LOGS...")
 @click.option("--recipe", metavar="R.toml", help="Which columns make the state, the reward and the episodes.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="HDF5 file to write.")
+@option("output", required=True, help="HDF5 file to write.")
 @option("set", help="Set one key of the recipe, in place of the file's or without one. Repeatable.")
 @option("overwrite")
 def command(

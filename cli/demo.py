@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from lfo.cli._common import SEED
+from lfo.cli._common import option
 
 
 @dataclass(frozen=True)
@@ -53,23 +53,15 @@ DEMO = Demo()
 
 
 @click.command()
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
+@option(
+    "output",
     default=Path("demo-report"),
     show_default=True,
     metavar="DIR",
     help="Folder for the data, the runs and the report.",
 )
-@click.option(
-    "--seed",
-    type=SEED,
-    default=0,
-    show_default=True,
-    help="Seed of the data and of the first member.",
-)
-@click.option("--overwrite", is_flag=True, help="Replace an earlier demonstration.")
+@option("seed", help="Seed of the data and of the first member.")
+@option("overwrite", help="Replace an earlier demonstration.")
 def command(output: Path, seed: int, overwrite: bool) -> None:
     """Do all of it on InvertedPendulum with fully random data, in a few minutes on two cores.
 

@@ -11,7 +11,6 @@ import numpy as np
 
 from lfo.cli._common import (
     COUNT,
-    SEED,
     demonstrations,
     environment,
     note,
@@ -33,11 +32,8 @@ if TYPE_CHECKING:
     "env", help="Gymnasium id of the environment, or module:id.  [default: the one that RUN interacted with]"
 )
 @option("episodes", default=10, show_default=True, help="Episodes of each member.")
-@click.option(
-    "--seed",
-    type=SEED,
-    default=0,
-    show_default=True,
+@option(
+    "seed",
     help="Seed of the starts. Each member has its own; members with the same training seed share them.",
 )
 @click.option(
@@ -49,7 +45,7 @@ if TYPE_CHECKING:
     metavar="FILE.mp4",
     help="Also film the first member's first episode; needs imageio-ffmpeg.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
+@option("json")
 @option("device")
 @option("overwrite", help="Replace the video if it exists.")
 def command(

@@ -11,21 +11,8 @@ from lfo.cli._common import option
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
-@click.option(
-    "--member",
-    type=click.IntRange(0),
-    default=0,
-    show_default=True,
-    help="Which member of the run: 0 is its first seed.",
-)
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    required=True,
-    metavar="FILE",
-    help="File to write, ending in .onnx, .pt2 or .safetensors.",
-)
+@option("member", default=0, show_default=True, help="Which member of the run: 0 is its first seed.")
+@option("output", required=True, metavar="FILE", help="File to write, ending in .onnx, .pt2 or .safetensors.")
 @option("overwrite", help="Replace the file if it exists.")
 def command(run: Path, member: int, output: Path, overwrite: bool) -> None:
     """Write the policy of one member of RUN to a file.

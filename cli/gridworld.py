@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from lfo.atomic import check_folder, make_folder
-from lfo.cli._common import SEED, resumable
+from lfo.cli._common import option, resumable
 from lfo.tabular.experiments import EPISODES, EXPERIMENTS, run_experiments
 
 
@@ -29,29 +29,17 @@ def command() -> None:
 
 
 _OPTIONS = [
-    click.option(
-        "-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the report."
-    ),
+    option("output", required=True, help="Folder for the report."),
     click.option(
         "--trials",
         type=click.IntRange(1, 1000),
         help="Trials of each curve.  [default: as published, 50 or 10]",
     ),
-    click.option(
-        "--episodes",
-        type=click.IntRange(1),
-        default=EPISODES,
-        show_default=True,
-        help="Episodes of each trial.",
-    ),
-    click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of all trials."),
-    click.option(
-        "--jobs",
-        type=click.IntRange(1),
-        help="Processes. The results do not depend on it.  [default: all cores]",
-    ),
-    click.option("--resume", is_flag=True, help="Continue an interrupted run: run only the missing trials."),
-    click.option("--overwrite", is_flag=True, help="Replace the report in the folder."),
+    option("episodes", default=EPISODES, show_default=True, help="Episodes of each trial."),
+    option("seed", help="Seed of all trials."),
+    option("jobs", shown="cores"),
+    option("resume", help="Continue an interrupted run: run only the missing trials."),
+    option("overwrite", help="Replace the report in the folder."),
 ]
 
 
@@ -93,8 +81,8 @@ def _add(name: str, experiments: list[str], text: str) -> None:
     run.__doc__ = (
         f"{text}.\n\nWrites curves (CSV), figures (PNG), results.json and findings.md; prints the findings."
     )
-    for option in reversed(_OPTIONS):
-        run = option(run)
+    for add in reversed(_OPTIONS):
+        run = add(run)
     command.command(name, short_help=text)(run)
 
 
@@ -113,11 +101,9 @@ def _clear(output: Path, overwrite: bool) -> None:
 
 
 @command.command("dataset", short_help="A random walk as a data set without actions")
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="File to write, .h5.")
-@click.option(
-    "--steps", type=click.IntRange(1), default=100_000, show_default=True, help="Transitions to record."
-)
-@click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of the walk.")
+@option("output", required=True, help="File to write, .h5.")
+@option("steps", default=100_000, show_default=True, help="Transitions to record.")
+@option("seed", help="Seed of the walk.")
 @click.option(
     "--slip",
     type=click.FloatRange(0, 1),
@@ -126,7 +112,7 @@ def _clear(output: Path, overwrite: bool) -> None:
     help="Probability that an action is replaced by a random one.",
 )
 @click.option("--windy-cliff", is_flag=True, help="Use the grid with the windy cliff.")
-@click.option("--overwrite", is_flag=True, help="Replace the file.")
+@option("overwrite", help="Replace the file.")
 def dataset(output: Path, steps: int, seed: int, slip: float, windy_cliff: bool, overwrite: bool) -> None:
     """Record a random walk on the grid as a data set without actions.
 

@@ -16,7 +16,7 @@ _DIMENSIONS = 40  # shown in the table; --json has all
 
 @click.command()
 @click.argument("dataset")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
+@option("json")
 @click.option(
     "--plot",
     type=click.Path(path_type=Path),
@@ -62,6 +62,10 @@ def _facts(s: dict[str, Any]) -> list[str]:
         + (", the last one open" if s["terminated"] + s["truncated"] < s["episodes"] else ""),
         "return": _spread(s, "return"),
         "length": _spread(s, "length"),
+        "failures": f"{s['terminated']:,} of {s['episodes']:,} episodes end in a terminal: a failure, or a goal"
+        if s["terminated"]
+        else "none: no episode ends in a terminal",
+        "next states": s["next_states_text"],
         "actions": "in the file, not read" if s["has_actions"] else "none",
     }
     if s["normalized_return"] is not None:

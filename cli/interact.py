@@ -9,12 +9,14 @@ import click
 
 from lfo.cli._common import (
     demonstrations,
+    duration,
     environment,
     note,
     option,
     require_trained,
     resumable,
     round_lines,
+    worse_than_data,
 )
 
 if TYPE_CHECKING:
@@ -71,7 +73,7 @@ def _interact(
     out: RunFolder, env: str | None, changes: dict[str, Any], device: str, resume: bool, overwrite: bool
 ) -> None:
     from lfo.acting.rounds import learn_inverse
-    from lfo.cli._progress import bars, duration
+    from lfo.cli._progress import bars
     from lfo.datasets import LfoError
     from lfo.runs.loading import load_agent
 
@@ -114,6 +116,8 @@ def _interact(
     if not done:
         note(f"nothing left to do: {run} has its {config.rounds} rounds; add some with --resume --rounds K")
         return
+    for line in worse_than_data(done[-1], out):
+        note(line)
     plural = "s" if len(done) > 1 else ""
     note(f"{len(done)} round{plural} in {duration(progress.seconds)}; next: d3g-lfo eval {run}")
 

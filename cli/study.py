@@ -10,7 +10,7 @@ import click
 
 from lfo.algorithms import registry
 from lfo.cli._common import COUNT, duration, option, parse_settings, resumable
-from lfo.errors import LfoError, data_error
+from lfo.errors import LfoError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -62,7 +62,7 @@ def _tables(ctx: click.Context, param: click.Parameter, values: tuple[str, ...])
 
 @click.command()
 @click.argument("what", metavar="NAME|FILE.toml|DIR")
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the study.")
+@option("output", metavar="DIR", help="Folder of the study.")
 @click.option(
     "--protocol",
     type=click.Choice(["final", "paper"]),
@@ -195,7 +195,7 @@ def _study(what: str, output: Path | None, options: dict[str, Any]) -> Study:
         found, remedy = "the name of a study that ships", start
     else:
         found, remedy = "no such file or folder", "check the path"
-    raise data_error(what, "study", expected="a study's folder", found=found, remedy=remedy)
+    raise LfoError(f"{what}: study: expected a study's folder, found {found}; {remedy}")
 
 
 class _Live:

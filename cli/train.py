@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lfo.algorithms import registry
-from lfo.cli._common import command_line, note, option, resumable, seed_ranges
+from lfo.cli._common import command_line, duration, note, option, resumable, seed_ranges
 
 if TYPE_CHECKING:
     from lfo.algorithms.protocol import Config
@@ -21,14 +21,7 @@ _STEPS = 50_000
 
 @click.command()
 @click.argument("datasets", nargs=-1, metavar="DATASET...")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    required=True,
-    metavar="RUN",
-    help="Run folder to write.",
-)
+@option("output", required=True, metavar="RUN", help="Run folder to write.")
 @option("algo", shown=registry.DEFAULT)
 @option("seeds", shown=0)
 @option("steps", shown=_STEPS)
@@ -75,7 +68,7 @@ def command(
         raise click.UsageError("Pass either --resume or --overwrite, not both.")
     if not datasets and not resume:
         raise click.UsageError("Missing argument 'DATASET...'.")
-    from lfo.cli._progress import bars, duration
+    from lfo.cli._progress import bars
     from lfo.runs.folder import RunFolder
     from lfo.runs.hardware import pick_device
     from lfo.runs.record import Member

@@ -53,28 +53,7 @@ _WHERE = {
     "summarize": "lfo.datasets.summary",
 }
 
-__all__ = [
-    "READERS",
-    "LfoError",
-    "Metadata",
-    "Recipe",
-    "Transitions",
-    "behaviour_name",
-    "check_output",
-    "export_minari",
-    "file_sha256",
-    "from_arrays",
-    "from_dataframe",
-    "from_episodes",
-    "from_logs",
-    "load",
-    "load_with_actions",
-    "normalized_return",
-    "read_recipe",
-    "reference_scores",
-    "save",
-    "summarize",
-]
+__all__ = list(_WHERE)
 
 
 def __getattr__(name: str) -> Any:

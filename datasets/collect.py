@@ -27,10 +27,8 @@ from lfo.envs.make import (
 )
 from lfo.envs.rollout import rollout
 from lfo.envs.spaces import ActionSpace
-from lfo.errors import LfoError
+from lfo.errors import LfoError, one_line
 from lfo.processes import require_memory, share_out
-
-__all__ = ["collect"]
 
 STREAMS = 8
 """Environments in a group. They are stepped in turn and share one call of the policy."""
@@ -204,7 +202,7 @@ def _record_all(groups: list[Group], jobs: int, progress: Progress) -> list[Rows
     except Exception as error:  # pickling can raise anything
         raise LfoError(
             "jobs: the environment or the policy cannot be sent to other processes "
-            f"({type(error).__name__}: {' '.join(str(error).split())}); pass jobs=1, or a function of a module"
+            f"({type(error).__name__}: {one_line(error)}); pass jobs=1, or a function of a module"
         ) from error
     recorded: dict[int, Rows] = {}
 

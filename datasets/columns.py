@@ -16,10 +16,8 @@ from numpy.typing import NDArray
 
 from lfo.datasets import suspicions
 from lfo.datasets.transitions import Metadata, Transitions, first_non_finite
-from lfo.errors import LfoError, data_error
+from lfo.errors import LfoError
 from lfo.processes import usable_memory
-
-__all__ = ["COLUMNS", "Columns", "read_columns", "refuse_if_larger_than_memory", "to_transitions"]
 
 Float32 = NDArray[np.float32]
 Bools = NDArray[np.bool_]
@@ -66,16 +64,13 @@ def read_columns(found: Mapping[str, Any], metadata: Metadata, with_actions: boo
     needed = ["observations", "rewards", "actions"] if with_actions else ["observations", "rewards"]
     for name in needed:
         if name not in found:
-            raise data_error(
-                where, name, expected="a column of that name", found=_names(found), remedy=_MISSING[name]
+            raise LfoError(
+                f"{where}: {name}: expected a column of that name, found {_names(found)}; {_MISSING[name]}"
             )
     if "terminals" not in found and "timeouts" not in found:
-        raise data_error(
-            where,
-            "terminals, timeouts",
-            expected="at least one of the two",
-            found=_names(found),
-            remedy="add `terminals` (true where the task ended) and `timeouts` (true where only the record did)",
+        raise LfoError(
+            f"{where}: terminals, timeouts: expected at least one of the two, found {_names(found)}; add `terminals` "
+            "(true where the task ended) and `timeouts` (true where only the record did)"
         )
     used = {
         name: column
@@ -99,8 +94,9 @@ def to_transitions(columns: Columns) -> tuple[Transitions, Float32 | None]:
     """Work out the episodes. Return the transitions and, if they were read, the actions.
 
     An episode ends where a flag is set and at the last row. Where both flags are set, the terminal wins.
-    Without ``next_observations``, the last row of an episode has no s' and is dropped; the row before it is
-    then marked truncated. The columns' arrays are changed in place: do not use them afterwards.
+    Without ``next_observations``, the last row of an episode has no s'. A terminal one keeps its reward and that nothing
+    follows, which is what it teaches; its s' is extrapolated, s + (s − the state before). Others are dropped, and the row
+    before is marked truncated. The columns' arrays are changed in place: do not use them afterwards.
 
     Raises:
         LfoError: no transition is left.
@@ -110,9 +106,8 @@ def to_transitions(columns: Columns) -> tuple[Transitions, Float32 | None]:
     terminals = unset if columns.terminals is None else columns.terminals
     truncated = unset if columns.timeouts is None else columns.timeouts
     if columns.next_observations is None:
-        notes += suspicions.in_dropped_rows(terminals)
-        columns, truncated = _next_rows_as_successors(columns, terminals | truncated)
-        terminals = np.zeros_like(truncated)  # whose rows have no next state
+        notes += suspicions.in_extrapolated_rows(terminals)
+        columns, terminals, truncated = _next_rows_as_successors(columns, terminals, truncated)
         assert columns.next_observations is not None
     else:
         notes += suspicions.in_chain(columns.observations, columns.next_observations, terminals | truncated)
@@ -133,32 +128,42 @@ def to_transitions(columns: Columns) -> tuple[Transitions, Float32 | None]:
     return replace(data, metadata=metadata, known_finite=True), columns.actions
 
 
-def _next_rows_as_successors(columns: Columns, ended: Bools) -> tuple[Columns, Bools]:
-    """Take s' from the next row, drop the rows that have none, and mark the rows before them as cut.
+def _next_rows_as_successors(
+    columns: Columns, terminals: Bools, truncated: Bools
+) -> tuple[Columns, Bools, Bools]:
+    """Take s' from the next row, extrapolate it for terminal rows, drop other rows that have none.
 
     Rows move in place, in blocks, to save an array of the data's size: a row's new place is never after its
     old one.
+
+    Returns:
+        The columns, and which of their rows are terminal and truncated: the rows before those dropped.
     """
+    ended = terminals | truncated
     has_next = ~ended
     has_next[-1] = False
-    n, count, source = len(has_next), int(np.count_nonzero(has_next)), columns.metadata.source
-    if count == 0:
-        raise data_error(
-            source,
-            "observations",
-            expected="at least 1 row followed by one of the same episode",
-            found=f"{n} rows, {int(ended.sum())} of them flagged as an episode's end",
-            remedy="add `next_observations`, or check that the flags are not inverted",
+    kept = has_next | terminals
+    n, count, source = len(kept), int(np.count_nonzero(kept)), columns.metadata.source
+    if not has_next.any():
+        raise LfoError(
+            f"{source}: observations: expected at least 1 row followed by one of the same episode, found {n} rows, "
+            f"{int(ended.sum())} of them flagged as an episode's end; add `next_observations`, or check that the "
+            "flags are not inverted"
         )
-    next_states = np.empty((count, columns.observations.shape[1]), np.float32)
-    kept = [array for array in (columns.observations, columns.rewards, columns.actions) if array is not None]
+    states = columns.observations
+    next_states = np.empty((count, states.shape[1]), np.float32)
+    arrays = [array for array in (states, columns.rewards, columns.actions) if array is not None]
     done = 0
     for start in range(0, n, _PAIRS):
-        rows = np.flatnonzero(has_next[start : start + _PAIRS]) + start
+        rows = np.flatnonzero(kept[start : start + _PAIRS]) + start
         place = np.s_[done : (done := done + len(rows))]
-        # mode="clip" lets numpy write to `out` without a buffer; no index is ever clipped
-        columns.observations.take(rows + 1, axis=0, out=next_states[place], mode="clip")
-        for array in kept:
+        # mode="clip" lets numpy write to `out` without a buffer; it clips one index at most, of a terminal row
+        states.take(rows + 1, axis=0, out=next_states[place], mode="clip")
+        last = np.flatnonzero(terminals[rows])
+        at = rows[last]
+        before = np.where((at > 0) & has_next[at - 1], at - 1, at)
+        next_states[place][last] = 2 * states[at] - states[before]
+        for array in arrays:
             array[place] = array.take(rows, axis=0)
     dropped = replace(
         columns.metadata,
@@ -167,17 +172,16 @@ def _next_rows_as_successors(columns: Columns, ended: Bools) -> tuple[Columns, B
     )
     shorter = replace(
         columns,
-        observations=columns.observations[:count],
+        observations=states[:count],
         next_observations=next_states,
         rewards=columns.rewards[:count],
         actions=None if columns.actions is None else columns.actions[:count],
         metadata=dropped,
     )
-    cut = np.zeros(count, dtype=bool)
-    ends = np.flatnonzero(ended)
-    places = ends - np.arange(len(ends)) - 1  # index, among the kept rows, of the row before each end
-    cut[places[has_next[ends - 1]]] = True
-    return shorter, cut
+    cut = np.zeros(n, dtype=bool)
+    ends = np.flatnonzero(ended & ~terminals)
+    cut[ends[has_next[ends - 1]] - 1] = True
+    return shorter, terminals[kept], cut[kept]
 
 
 def refuse_if_larger_than_memory(where: str, size: int) -> None:
@@ -220,29 +224,20 @@ def _check_declarations(where: str, columns: Mapping[str, Any]) -> None:
         _check_rank(where, name, column)
     n, dim = columns["observations"].shape
     if n == 0 or dim == 0:
-        raise data_error(
-            where,
-            "observations",
-            expected="at least 1 row of at least 1 number",
-            found=f"shape [{n}, {dim}]",
-            remedy="record it again",
+        raise LfoError(
+            f"{where}: observations: expected at least 1 row of at least 1 number, found shape [{n}, {dim}]; record "
+            "it again"
         )
     for name, column in columns.items():
         if column.shape[0] != n:
-            raise data_error(
-                where,
-                name,
-                expected=f"{n} rows, as observations has",
-                found=f"{column.shape[0]}",
-                remedy="store one row per step in every column",
+            raise LfoError(
+                f"{where}: {name}: expected {n} rows, as observations has, found {column.shape[0]}; store one row per "
+                "step in every column"
             )
     if "next_observations" in columns and columns["next_observations"].shape[1] != dim:
-        raise data_error(
-            where,
-            "next_observations",
-            expected=f"shape [{n}, {dim}], as observations has",
-            found=f"{list(columns['next_observations'].shape)}",
-            remedy="store both with the same dimensions",
+        raise LfoError(
+            f"{where}: next_observations: expected shape [{n}, {dim}], as observations has, found "
+            f"{list(columns['next_observations'].shape)}; store both with the same dimensions"
         )
     refuse_if_larger_than_memory(where, sum(4 * math.prod(column.shape) for column in columns.values()))
 
@@ -257,13 +252,9 @@ def _check_type(where: str, name: str, column: Any) -> None:
         "c": "complex numbers",
         "V": "records",
     }
-    raise data_error(
-        where,
-        name,
-        expected="booleans or 0 and 1" if name in _FLAGS else "real numbers",
-        found=f"{kinds.get(column.dtype.kind, 'type')} ({column.dtype})",
-        remedy=f"store it as {'bool' if name in _FLAGS else 'float32'}",
-    )
+    kind = kinds.get(column.dtype.kind, "type")
+    wanted, store = ("booleans or 0 and 1", "bool") if name in _FLAGS else ("real numbers", "float32")
+    raise LfoError(f"{where}: {name}: expected {wanted}, found {kind} ({column.dtype}); store it as {store}")
 
 
 def _check_rank(where: str, name: str, column: Any) -> None:
@@ -279,13 +270,8 @@ def _check_rank(where: str, name: str, column: Any) -> None:
         remedy = "discrete actions are not supported yet; reshape a single continuous action to [N, 1]"
     elif len(shape) == 1:
         remedy = "reshape it to [N, 1] if a state is a single number"
-    raise data_error(
-        where,
-        name,
-        expected={1: "shape [N] or [N, 1]", 2: "shape [N, dimensions]"}[rank],
-        found=f"{list(shape)}",
-        remedy=remedy,
-    )
+    expected = {1: "[N] or [N, 1]", 2: "[N, dimensions]"}[rank]
+    raise LfoError(f"{where}: {name}: expected shape {expected}, found {list(shape)}; {remedy}")
 
 
 def _converted(where: str, name: str, column: Any) -> Any:
@@ -319,12 +305,9 @@ def _as_bool(where: str, name: str, values: NDArray[Any], start: int) -> Bools:
     flags: Bools = values != 0
     wrong = np.flatnonzero(flags & (values != 1))
     if len(wrong):
-        raise data_error(
-            where,
-            name,
-            expected="only 0 and 1",
-            found=f"{values.flat[wrong[0]]} in row {start + wrong[0]}",
-            remedy="store it as bool, true where an episode ends",
+        raise LfoError(
+            f"{where}: {name}: expected only 0 and 1, found {values.flat[wrong[0]]} in row {start + wrong[0]}; store "
+            "it as bool, true where an episode ends"
         )
     return flags
 
@@ -336,11 +319,7 @@ def _check_finite(where: str, name: str, column: Any, out: Float32) -> None:
     row, dim = divmod(bad, max(1, out.size // len(out)))
     value = np.asarray(column[row]).reshape(-1)[dim]
     place = f"in row {row}" + (f", dimension {dim}" if _RANKS[name] == 2 else "")
-    large = bool(np.isfinite(value))
-    raise data_error(
-        where,
-        name,
-        expected="numbers within float32's range" if large else "finite numbers",
-        found=f"{value} {place}",
-        remedy="rescale the column" if large else "remove the episodes that hold such rows",
-    )
+    expected, remedy = "finite numbers", "remove the episodes that hold such rows"
+    if np.isfinite(value):
+        expected, remedy = "numbers within float32's range", "rescale the column"
+    raise LfoError(f"{where}: {name}: expected {expected}, found {value} {place}; {remedy}")

@@ -15,9 +15,7 @@ from numpy.typing import NDArray
 
 from lfo.datasets import hdf5
 from lfo.datasets.columns import Columns
-from lfo.errors import LfoError, data_error
-
-__all__ = ["FILES", "REF_SCORES", "name_of", "normalized_return", "read", "reference_scores"]
+from lfo.errors import LfoError
 
 REF_SCORES: dict[str, tuple[float, float]] = {
     "halfcheetah": (-280.178953, 12135.0),
@@ -154,20 +152,14 @@ def name_of(source: str) -> str | None:
 def _file(name: str) -> Path:
     folder = Path(os.environ.get("D4RL_DATASET_DIR", Path.home() / ".d4rl" / "datasets"))
     if name not in FILES:
-        raise data_error(
-            f"d4rl:{name}",
-            "name",
-            expected="a name of D4RL's such as hopper-medium-v2",
-            found=repr(name),
-            remedy="check the spelling, or give the path of the file instead",
+        raise LfoError(
+            f"d4rl:{name}: name: expected a name of D4RL's such as hopper-medium-v2, found {name!r}; check the "
+            "spelling, or give the path of the file instead"
         )
     path = folder / FILES[name]
     if not path.is_file():
-        raise data_error(
-            f"d4rl:{name}",
-            "file",
-            expected=f"the file {path}",
-            found="nothing there",
-            remedy="download it with the d4rl package, or set D4RL_DATASET_DIR to the folder that it is in",
+        raise LfoError(
+            f"d4rl:{name}: file: expected the file {path}, found nothing there; download it with the d4rl package, or "
+            "set D4RL_DATASET_DIR to the folder that it is in"
         )
     return path

@@ -9,7 +9,8 @@ from __future__ import annotations
 import ast
 import difflib
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -218,11 +219,46 @@ class Evaluator:
 
     def add(self, name: str, formula: Formula, node: ast.expr | None = None) -> None:
         """Put the values of a formula, or of one part of it, into the table under a name."""
-        polars = _polars()
         expression = self._of(formula, formula.tree if node is None else node)
-        try:
+        with self._refused(formula):
             self.frame = self.frame.with_columns(expression.alias(name))
-        except (polars.exceptions.PolarsError, OverflowError) as error:
+
+    def expression(self, formula: Formula) -> Any:
+        """What gives a formula's values, in each row by itself: what looks at other rows is in the table already."""
+        with self._refused(formula):
+            return self._of(formula, formula.tree)
+
+    def block(
+        self, start: int, rows: int, expressions: Sequence[Any], formulas: Sequence[Formula]
+    ) -> pl.DataFrame:
+        """The values of named expressions in some rows, as numbers; ``formulas`` are what they come from, for errors."""
+        polars, block = _polars(), self.frame.slice(start, rows)
+        try:
+            return block.select(expressions).cast(polars.Float64)
+        except (polars.exceptions.PolarsError, OverflowError):
+            for formula, expression in zip(formulas, expressions, strict=True):  # which of them is it?
+                with self._refused(formula):
+                    values = block.select(expression).to_series()
+                self.refuse_texts(values, formula)
+            raise
+
+    def refuse_texts(self, values: pl.Series, formula: Formula) -> None:
+        """Raise LfoError if a formula's values are texts."""
+        if values.dtype == _polars().String:
+            raise data_error(
+                self.where,
+                formula.field,
+                expected="numbers",
+                found=f"the text {values[0]!r} as the value of {formula.text!r}",
+                remedy="compare it, such as `mode == 'auto'`, or use another column",
+            )
+
+    @contextmanager
+    def _refused(self, formula: Formula) -> Iterator[None]:
+        """Turn errors of polars into one about the formula."""
+        try:
+            yield
+        except (_polars().exceptions.PolarsError, OverflowError) as error:
             raise data_error(
                 self.where,
                 formula.field,

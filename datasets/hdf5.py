@@ -21,10 +21,8 @@ import numpy as np
 
 from lfo.datasets.columns import COLUMNS, Columns, read_columns
 from lfo.datasets.transitions import Metadata
-from lfo.errors import LfoError, data_error
+from lfo.errors import LfoError, one_line
 from lfo.processes import isolated
-
-__all__ = ["SCHEMA_VERSION", "SIGNATURE", "plain_dataset", "read", "refuse_unreadable"]
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 SCHEMA_VERSION = 1
@@ -52,20 +50,14 @@ def _read(path: Path, source: str, with_actions: bool, only_chunks: bool) -> Col
     with refuse_unreadable(path), _opened(path) as file:
         metadata = _metadata(file, path, source)
         if "observations" not in file and "data" in file:
-            raise data_error(
-                path,
-                "observations",
-                expected="D4RL's flat layout",
-                found="a group `data`",
-                remedy=f"if it is robomimic's, give it as robomimic:{source}",
+            raise LfoError(
+                f"{path}: observations: expected D4RL's flat layout, found a group `data`; if it is robomimic's, give "
+                f"it as robomimic:{source}"
             )
         if "observations" not in file and "episode_0" in file:
-            raise data_error(
-                path,
-                "observations",
-                expected="D4RL's flat layout",
-                found="a group for each episode",
-                remedy="if Minari wrote it, give its id: minari:ID",
+            raise LfoError(
+                f"{path}: observations: expected D4RL's flat layout, found a group for each episode; if Minari wrote "
+                "it, give its id: minari:ID"
             )
         found = {name: plain_dataset(path, file, name) if name in COLUMNS else None for name in file}
         if only_chunks:
@@ -87,24 +79,16 @@ def plain_dataset(path: Path, group: Any, name: str) -> Any:
         raise _elsewhere(path, name, kind)
     column = group[name]
     if not isinstance(column, h5py.Dataset):
-        raise data_error(
-            path,
-            name,
-            expected="an array",
-            found="a group",
-            remedy="store states as one array of shape [N, dimensions]",
+        raise LfoError(
+            f"{path}: {name}: expected an array, found a group; store states as one array of shape [N, dimensions]"
         )
     if column.is_virtual or column.external:
         raise _elsewhere(
             path, name, "a virtual data set" if column.is_virtual else "data in an external file"
         )
     if column.shape is None or (column.size and column.id.get_storage_size() == 0):
-        raise data_error(
-            path,
-            name,
-            expected="stored values",
-            found="only a declaration",
-            remedy="check that the recording was finished",
+        raise LfoError(
+            f"{path}: {name}: expected stored values, found only a declaration; check that the recording was finished"
         )
     return column
 
@@ -117,20 +101,14 @@ def refuse_unreadable(path: Path) -> Iterator[None]:
     except PermissionError:
         raise
     except MemoryError as error:
-        raise data_error(
-            path,
-            "contents",
-            expected="data that fits into memory",
-            found=_in_one_line(error),
-            remedy="check that the file is what it should be, split it, or free some memory",
+        raise LfoError(
+            f"{path}: contents: expected data that fits into memory, found {one_line(error)}; check that the file "
+            "is what it should be, split it, or free some memory"
         ) from error
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-        raise data_error(
-            path,
-            "contents",
-            expected="readable HDF5 data",
-            found=_in_one_line(error),
-            remedy="it is damaged, cut short, or needs a compression filter that is not installed: copy it again",
+        raise LfoError(
+            f"{path}: contents: expected readable HDF5 data, found {one_line(error)}; it is damaged, cut short, "
+            "or needs a compression filter that is not installed: copy it again"
         ) from error
 
 
@@ -138,26 +116,16 @@ def _opened(path: Path) -> Any:
     try:
         return h5py.File(path, "r")
     except (OSError, RuntimeError) as error:
-        raise data_error(
-            path,
-            "file",
-            expected="a complete HDF5 file",
-            found=_in_one_line(error),
-            remedy="it was cut short or damaged: copy or record it again",
+        raise LfoError(
+            f"{path}: file: expected a complete HDF5 file, found {one_line(error)}; it was cut short or damaged: "
+            "copy or record it again"
         ) from error
 
 
-def _in_one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:160] or type(error).__name__
-
-
 def _elsewhere(path: Path, name: str, kind: str) -> LfoError:
-    return data_error(
-        path,
-        name,
-        expected="data inside the file",
-        found=kind,
-        remedy="links are not followed, as they may name any file: copy the data into one file with h5copy",
+    return LfoError(
+        f"{path}: {name}: expected data inside the file, found {kind}; links are not followed, as they may name any "
+        "file: copy the data into one file with h5copy"
     )
 
 
@@ -165,12 +133,9 @@ def _metadata(file: Any, path: Path, source: str) -> Metadata:
     attributes = _scalars(file)
     version = attributes.get("schema_version", SCHEMA_VERSION)
     if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise data_error(
-            path,
-            "schema_version",
-            expected=f"at most {SCHEMA_VERSION}",
-            found=f"{version}",
-            remedy="a newer d3g-lfo wrote the file: upgrade d3g-lfo",
+        raise LfoError(
+            f"{path}: schema_version: expected at most {SCHEMA_VERSION}, found {version}; a newer d3g-lfo wrote the "
+            "file: upgrade d3g-lfo"
         )
     env_id, policy, seed = attributes.get("env_id"), attributes.get("policy"), attributes.get("seed")
     random_frac, warnings = attributes.get("random_frac"), list[str]()

@@ -26,7 +26,7 @@ _KINDS = ("float32", "float64", "int64", "int32", "int16", "int8", "uint8", "boo
 def read(source: str, with_actions: bool = False) -> Columns:
     """The columns of the LeRobot data set in a folder.
 
-    Frames have no next state of their own: the last one of an episode has none and is dropped, see
+    Frames have no next state of their own: the last one of an episode is dropped unless it is terminal, see
     :func:`~lfo.datasets.columns.to_transitions`. ``next.done`` is read as the end of the task, where it exists.
 
     Raises:

@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lfo.datasets import lerobot
-from lfo.datasets.columns import read_columns, refuse_if_larger_than_memory, to_transitions
+from lfo.datasets.columns import Columns, refuse_if_larger_than_memory, to_transitions
 from lfo.datasets.expressions import Evaluator, Formula
 from lfo.datasets.recipes import Recipe, read_recipe
 from lfo.datasets.tables import log_paths, read_table, require_polars, tidied
-from lfo.datasets.transitions import Metadata, Transitions
+from lfo.datasets.transitions import Metadata, Transitions, first_non_finite
 from lfo.errors import data_error
 
 if TYPE_CHECKING:
@@ -34,7 +34,9 @@ __all__ = ["from_dataframe", "from_logs"]
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Indices = NDArray[np.int64]
+Segments = NDArray[np.int32]
 
+_BLOCK = 1 << 15  # rows worked out at a time
 _ROUNDING = 1e-6  # of a step: by so much a time may miss the grid
 
 
@@ -111,8 +113,8 @@ class _Part:
     """[N, S]"""
     next_states: NDArray[np.float32]
     """[N, S]"""
-    rewards: Floats | None
-    """[N], None if a function is to compute them."""
+    rewards: NDArray[np.float32]
+    """[N], 0 if a function is to compute them."""
     terminated: Bools
     """[N]"""
     last: Bools
@@ -137,38 +139,71 @@ def _part(frame: pl.DataFrame, where: str, recipe: Recipe) -> _Part:
         raise data_error(
             where, "rows", expected="one without a missing value", found="none", remedy="leave this file out"
         )
+    kept = len(frame)
     frame = _unwrapped(frame, where, recipe)
     table = Evaluator(frame, where, "§episode", _constants(recipe))
     time = _time(table, formulas.get("time"))
     ended, cut = (_condition(table, formulas.get(key)) for key in ("end", "cut"))
     starts, gaps = _segments(frame, time, ended | cut, recipe)
     ends = np.append(starts[1:], len(frame)) - 1
+    longest = 0.0 if time is None else float((time[ends] - time[starts]).max(initial=0))
+    del table
     if recipe.dt is None or time is None:
-        steps, segment = frame, np.repeat(np.arange(len(starts)), ends - starts + 1)
+        segment: Segments = np.repeat(np.arange(len(starts), dtype=np.int32), ends - starts + 1)
     else:
         _refuse_texts(frame, where, recipe)
-        steps, segment = _resampled(frame, time, starts, ends, recipe.dt, where)
-    steps = steps.with_columns(require_polars().Series("§segment", segment))
-    worked_out = Evaluator(steps, where, "§segment", _constants(recipe))
-    names, states, known = _states(worked_out, recipe)
+        frame, segment = _resampled(frame, time, starts, ends, recipe.dt, where)
+    worked_out = Evaluator(
+        frame.with_columns(require_polars().Series("§segment", segment)),
+        where,
+        "§segment",
+        _constants(recipe),
+    )
+    del frame, time
+    names, steps, known = _states(worked_out, recipe)
     rewards, rewarded = _rewards(worked_out, formulas.get("reward"))
-    pairs = np.flatnonzero((segment[1:] == segment[:-1]) & known[1:] & known[:-1] & rewarded[:-1])
-    whole = np.append(segment[1:] != segment[:-1], True)[
-        pairs + 1
-    ]  # the step that leads to a segment's last row
-    last = np.append(np.diff(segment[pairs]) != 0, [True] * (len(pairs) > 0))
+    del worked_out  # and with it the rows, before the pairs need memory
+    same = np.append(segment[1:] == segment[:-1], False)
+    begins = same & known & np.roll(known, -1) & rewarded  # in which steps a transition does
+    whole = np.roll(~same, -1)[begins]  # whether it leads to a segment's last row
+    segment = segment[begins]
+    next_states = _next_rows(steps, begins, [rewards])
     return _Part(
         where=where,
-        states=states[pairs],
-        next_states=states[pairs + 1],
-        rewards=None if rewards is None else rewards[pairs],
-        terminated=whole & ended[ends[segment[pairs]]],
-        last=last,
+        states=steps[: len(segment)],
+        next_states=next_states,
+        rewards=rewards[: len(segment)],
+        terminated=whole & ended[ends[segment]],
+        last=np.append(np.diff(segment) != 0, [True] * (len(segment) > 0)).astype(bool),
         names=names,
-        dropped=rows - len(frame) + int(np.count_nonzero(starts == ends)),
+        dropped=rows - kept + int(np.count_nonzero(starts == ends)),
         gaps=gaps,
-        longest=0.0 if time is None else float((time[ends] - time[starts]).max(initial=0)),
+        longest=longest,
     )
+
+
+def _next_rows(
+    states: NDArray[np.float32], has_next: Bools, others: Sequence[NDArray[Any]]
+) -> NDArray[np.float32]:
+    """The next row [K, S] of each of the K rows that have one; those rows move to the front of all arrays.
+
+    They move in place, in blocks, to save an array of the data's size: a row's new place is never after its old one.
+
+    Args:
+        states: [N, S].
+        has_next: [N], false in the last.
+        others: arrays of N rows to move alike.
+    """
+    found = np.empty((int(np.count_nonzero(has_next)), states.shape[1]), np.float32)
+    done = 0
+    for start in range(0, len(states), _BLOCK):
+        rows = np.flatnonzero(has_next[start : start + _BLOCK]) + start
+        place = np.s_[done : (done := done + len(rows))]
+        # mode="clip" lets numpy write to `out` without a buffer; no index is ever clipped
+        states.take(rows + 1, axis=0, out=found[place], mode="clip")
+        for array in (states, *others):
+            array[place] = array.take(rows, axis=0)
+    return found
 
 
 def _unwrapped(frame: pl.DataFrame, where: str, recipe: Recipe) -> pl.DataFrame:
@@ -237,7 +272,9 @@ def _time(table: Evaluator, formula: Formula | None) -> Floats | None:
         return None
     table.add("§time", formula)
     time = _numbers(table, "§time", formula)
-    _refuse_not_finite(time, np.arange(len(time)), table, formula)
+    if not np.isfinite(time).all():
+        row = int(np.argmin(np.isfinite(time)))
+        raise _not_finite(time[row], row, table, formula)
     same = np.diff(table.frame["§episode"].to_numpy()) == 0
     wrong = np.flatnonzero(same & (np.diff(time) <= 0))
     if len(wrong):
@@ -304,17 +341,16 @@ def _refuse_texts(frame: pl.DataFrame, where: str, recipe: Recipe) -> None:
 
 def _resampled(
     frame: pl.DataFrame, time: Floats, starts: Indices, ends: Indices, dt: float, where: str
-) -> tuple[pl.DataFrame, Indices]:
+) -> tuple[pl.DataFrame, Segments]:
     """Every segment at its first row's time + k ``dt``, as far as it goes; and each new row's segment."""
     polars = require_polars()
-    counts = np.floor((time[ends] - time[starts]) / dt + _ROUNDING) + 1
+    counts = (np.floor((time[ends] - time[starts]) / dt + _ROUNDING) + 1).astype(np.int64)
     numbers = [name for name, kind in frame.schema.items() if kind == polars.Float64]
     refuse_if_larger_than_memory(where, int(counts.sum()) * 8 * (len(numbers) + 4))
-    segment = np.repeat(np.arange(len(starts)), counts.astype(np.int64))
-    before = np.empty(len(segment), np.int64)
-    share = np.empty(len(segment))
+    segment = np.repeat(np.arange(len(starts), dtype=np.int32), counts)
+    before, share = np.empty(len(segment), np.int64), np.empty(len(segment))
     done = 0
-    for start, end, count in zip(starts, ends, counts.astype(np.int64), strict=True):
+    for start, end, count in zip(starts, ends, counts, strict=True):
         times = time[start : end + 1]
         grid = times[0] + np.arange(count) * dt
         left = np.clip(np.searchsorted(times, grid, side="right") - 1, 0, max(0, end - start - 1))
@@ -325,8 +361,11 @@ def _resampled(
     after = np.minimum(before + 1, ends[segment])
     columns = {"§row": frame["§row"].to_numpy()[before]}
     for name in numbers:
-        values = frame[name].to_numpy()
-        columns[name] = values[before] + share * (values[after] - values[before])
+        values = frame.drop_in_place(name).to_numpy()  # the caller needs the rows no more
+        columns[name] = new = np.empty(len(segment))
+        for place in (np.s_[start : start + _BLOCK] for start in range(0, len(new), _BLOCK)):
+            new[place] = values[before[place]]
+            new[place] += share[place] * (values[after[place]] - new[place])
     return polars.DataFrame(columns), segment
 
 
@@ -338,64 +377,64 @@ def _states(table: Evaluator, recipe: Recipe) -> tuple[list[str], NDArray[np.flo
 
     A row has none where an expression needs the row before and there is none.
     """
-    found: dict[str, tuple[Formula, Floats]] = {}
+    found: dict[str, tuple[Formula, Any]] = {}
     for name, formula in recipe.states.items():
         if wide := table.wide(formula):
             found |= {
-                f"{name}{column[column.rindex('[') :]}": (formula, _numbers(table, column, formula))
+                f"{name}{column[column.rindex('[') :]}": (formula, require_polars().col(column))
                 for column in wide
             }
         else:
-            table.add("§state", formula)
-            found[name] = formula, _numbers(table, "§state", formula)
-            known = table.frame["§state"].is_not_null().to_numpy()
-            _refuse_not_finite(found[name][1], np.flatnonzero(known), table, formula)
-    values = np.column_stack([column for _, column in found.values()])
-    known = np.asarray(~np.isnan(values).any(axis=1))
-    with np.errstate(over="ignore"):
-        small = values.astype(np.float32)
-    for index, (formula, _) in enumerate(found.values()):
-        _refuse_not_finite(small[:, index], np.flatnonzero(known), table, formula)
-    return list(found), small, known
+            found[name] = formula, table.expression(formula)
+    values, known = _worked_out(table, list(found.values()))
+    return list(found), values, known
 
 
-def _rewards(table: Evaluator, formula: Formula | None) -> tuple[Floats | None, Bools]:
-    """[rows] the reward of the step from each row to the next, None without a formula; and where there is one."""
+def _rewards(table: Evaluator, formula: Formula | None) -> tuple[NDArray[np.float32], Bools]:
+    """[rows] the reward of the step from each row to the next, 0 without a formula; and where there is one."""
     if formula is None:
-        return None, np.ones(len(table.frame), dtype=bool)
-    table.add("§reward", formula)
-    known = table.frame["§reward"].is_not_null().to_numpy()
-    rewards = _numbers(table, "§reward", formula)
-    _refuse_not_finite(rewards, np.flatnonzero(known), table, formula)
-    return rewards, known
+        return np.zeros(len(table.frame), np.float32), np.ones(len(table.frame), dtype=bool)
+    values, known = _worked_out(table, [(formula, table.expression(formula))])
+    return values[:, 0], known
+
+
+def _worked_out(table: Evaluator, columns: list[tuple[Formula, Any]]) -> tuple[NDArray[np.float32], Bools]:
+    """The values [rows, K] of K expressions, and whether a row has them all; 0 where it lacks one.
+
+    A block of rows at a time, so that little memory is needed besides the result.
+    """
+    polars, rows = require_polars(), len(table.frame)
+    values, known = np.empty((rows, len(columns)), np.float32), np.ones(rows, dtype=bool)
+    named = [expression.alias(f"§{i}") for i, (_, expression) in enumerate(columns)]
+    for start in range(0, rows, _BLOCK):
+        place = np.s_[start : start + _BLOCK]
+        block = table.block(start, _BLOCK, named, [formula for formula, _ in columns])
+        if any(block.null_count().row(0)):
+            known[place] = ~block.select(polars.any_horizontal(polars.all().is_null())).to_series().to_numpy()
+            block = block.fill_null(0)
+        with np.errstate(over="ignore"):
+            values[place] = block.to_numpy()
+        if first_non_finite(values[place]) is not None:
+            row, column = np.argwhere(~np.isfinite(values[place]))[0]
+            raise _not_finite(values[place][row, column], start + int(row), table, columns[column][0])
+    return values, known
 
 
 def _numbers(table: Evaluator, column: str, formula: Formula) -> Floats:
     """A column that was worked out, as float64; NaN where it is missing."""
-    polars = require_polars()
-    values = table.frame[column]
-    if values.dtype == polars.String:
-        raise data_error(
-            table.where,
-            formula.field,
-            expected="numbers",
-            found=f"the text {values[0]!r} as the value of {formula.text!r}",
-            remedy="compare it, such as `mode == 'auto'`, or use another column",
-        )
-    return np.array(values.cast(polars.Float64).to_numpy(), dtype=np.float64)
+    table.refuse_texts(table.frame[column], formula)
+    return np.array(table.frame[column].cast(require_polars().Float64).to_numpy(), dtype=np.float64)
 
 
-def _refuse_not_finite(values: NDArray[Any], rows: Indices, table: Evaluator, formula: Formula) -> None:
-    """Raise the error about the first of the rows where the formula gave NaN or infinity."""
-    bad = rows[~np.isfinite(values[rows])]
-    if len(bad):
-        raise data_error(
-            table.where,
-            formula.field,
-            expected=f"finite numbers from {formula.text!r}",
-            found=f"{values[bad[0]]:g} at row {table.frame['§row'][int(bad[0])]}",
-            remedy="correct the expression, or the values in that row",
-        )
+def _not_finite(value: float, row: int, table: Evaluator, formula: Formula) -> Exception:
+    """The error about NaN or infinity in a row of the table."""
+    return data_error(
+        table.where,
+        formula.field,
+        expected=f"finite numbers from {formula.text!r}",
+        found=f"{value:g} at row {table.frame['§row'][row]}",
+        remedy="correct the expression, or the values in that row",
+    )
 
 
 # All files -------------------------------------------------------------------------------------------------------
@@ -412,45 +451,49 @@ def _joined(parts: list[_Part], source: str, recipe: Recipe) -> Transitions:
                 found=f"{len(part.names)}",
                 remedy="convert files of different states apart",
             )
-    states, next_states, terminated, last = (
-        np.concatenate([getattr(part, name) for part in parts])
-        for name in ("states", "next_states", "terminated", "last")
-    )
-    terminated, last = (
-        terminated.astype(bool),
-        last.astype(bool),
-    )  # those of a file without transitions are floats
-    if len(states) == 0:
+    empty = [part.where for part in parts if len(part.states) == 0]
+    if len(empty) == len(parts):
         raise _no_transition(parts, source, recipe)
+    notes = _notes(parts, empty, recipe)
+    terminated, last, rewards = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("terminated", "last", "rewards")
+    )
+    states, next_states = _joined_states(parts)
     if recipe.reward_function is not None:
         rewards = _by_function(recipe, states, next_states)
-    else:
-        rewards = np.concatenate([part.rewards for part in parts if part.rewards is not None])
-    found = {
-        "observations": states,
-        "next_observations": next_states,
-        "rewards": rewards,
-        "terminals": terminated,
-        "timeouts": last & ~terminated,
-    }
     metadata = Metadata(
         source=source,
         env_id=recipe.env,
         dropped=sum(part.dropped for part in parts),
         dropped_reason="no value, or no other row of the episode near enough in time",
-        warnings=tuple(_notes(parts, recipe)),
+        warnings=tuple(notes),
         attributes=_attributes(names, recipe),
     )
-    return to_transitions(read_columns(found, metadata))[0]
+    columns = Columns(states, next_states, rewards, terminated, last & ~terminated, metadata)
+    return to_transitions(columns)[0]
 
 
-def _notes(parts: list[_Part], recipe: Recipe) -> list[str]:
+def _joined_states(parts: list[_Part]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """States and next states of all parts, which are let go one by one."""
+    if len(parts) == 1:
+        return parts[0].states, parts[0].next_states
+    count, width = sum(len(part.states) for part in parts), parts[0].states.shape[1]
+    states, next_states = np.empty((2, count, width), np.float32)
+    done = 0
+    for part in parts:
+        place = np.s_[done : (done := done + len(part.states))]
+        states[place], next_states[place] = part.states, part.next_states
+        part.states = part.next_states = part.states[:0].copy()
+    return states, next_states
+
+
+def _notes(parts: list[_Part], empty: list[str], recipe: Recipe) -> list[str]:
+    """What the user should know; ``empty`` are the files without a transition."""
     notes = []
     gaps = sum(part.gaps for part in parts)
     if gaps:
         which = f"longer than {recipe.longest_gap:g}" if recipe.longest_gap else "of rows left out"
         notes.append(f"episodes were split at {gaps} gap{'s' if gaps > 1 else ''} {which}")
-    empty = [part.where for part in parts if len(part.states) == 0]
     if empty:
         notes.append(f"{len(empty)} of {len(parts)} files give no transition, such as {empty[0]}")
     return notes
@@ -484,14 +527,17 @@ def _no_transition(parts: list[_Part], source: str, recipe: Recipe) -> Exception
     )
 
 
-def _by_function(recipe: Recipe, states: NDArray[np.float32], next_states: NDArray[np.float32]) -> Floats:
+def _by_function(
+    recipe: Recipe, states: NDArray[np.float32], next_states: NDArray[np.float32]
+) -> NDArray[np.float32]:
     """[N] what the recipe's ``module:function`` returns."""
     module, _, name = (recipe.reward_function or "").partition(":")
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     try:
         function = getattr(importlib.import_module(module), name)
-        rewards = np.asarray(function(states, next_states), dtype=np.float64)
+        with np.errstate(over="ignore"):
+            rewards = np.asarray(function(states, next_states), dtype=np.float64).astype(np.float32)
     except Exception as error:  # anyone's code
         raise data_error(
             recipe.source,
@@ -508,4 +554,18 @@ def _by_function(recipe: Recipe, states: NDArray[np.float32], next_states: NDArr
             found=f"{list(rewards.shape)}",
             remedy="return one number for each row",
         )
+    if (bad := first_non_finite(rewards)) is not None:
+        raise data_error(
+            recipe.source,
+            "reward",
+            expected=f"finite numbers from {recipe.reward}",
+            found=f"{rewards[bad]:g} for transition {bad + 1}, from s = {_numbers_of(states[bad])}",
+            remedy="correct the function",
+        )
     return rewards
+
+
+def _numbers_of(state: NDArray[np.float32]) -> str:
+    """The first numbers of a state, for errors."""
+    shown = ", ".join(f"{value:g}" for value in state[:4])
+    return f"[{shown}{', …' if len(state) > 4 else ''}]"

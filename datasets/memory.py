@@ -10,9 +10,7 @@ from numpy.typing import ArrayLike
 
 from lfo.datasets.columns import read_columns, to_transitions
 from lfo.datasets.transitions import Metadata, Transitions
-from lfo.errors import data_error
-
-__all__ = ["from_arrays", "from_episodes"]
+from lfo.errors import LfoError
 
 
 def from_arrays(
@@ -32,7 +30,7 @@ def from_arrays(
         terminals: [N] the task ended here. At least one of the two flags is needed.
         timeouts: [N] only the record ended here.
         next_observations: [N, S] states after the step. None: the next row's, inside an episode; the last row of
-            an episode is then dropped.
+            an episode is then dropped unless it is terminal.
         metadata: what to say of the data; errors begin with its ``source``.
 
     Raises:
@@ -73,16 +71,13 @@ def from_episodes(
             or gains.shape != (len(path) - 1,)
             or path.shape[1] != (width or path.shape[1])
         ):
-            raise data_error(
-                metadata.source,
-                f"episode {index}",
-                expected=f"states [T + 1, {width or 'S'}] and rewards [T], T ≥ 1",
-                found=f"{list(path.shape)} and {list(gains.shape)}",
-                remedy="give one more state than rewards",
+            raise LfoError(
+                f"{metadata.source}: episode {index}: expected states [T + 1, {width or 'S'}] and rewards [T], T ≥ 1, "
+                f"found {list(path.shape)} and {list(gains.shape)}; give one more state than rewards"
             )
         parts.append((path, gains, bool(terminated)))
     if not parts:
-        raise data_error(metadata.source, "episodes", expected="at least one", found="none", remedy="add one")
+        raise LfoError(f"{metadata.source}: episodes: expected at least one, found none; add one")
     ends = np.cumsum([len(gains) for _, gains, _ in parts]) - 1
     terminals, timeouts = np.zeros((2, ends[-1] + 1), dtype=bool)
     for end, (_, _, terminated) in zip(ends, parts, strict=True):

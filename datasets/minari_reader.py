@@ -12,10 +12,8 @@ import numpy as np
 from lfo.datasets.columns import Columns, read_columns, refuse_if_larger_than_memory
 from lfo.datasets.hdf5 import plain_dataset, refuse_unreadable
 from lfo.datasets.transitions import Metadata
-from lfo.errors import LfoError, data_error
+from lfo.errors import LfoError, one_line
 from lfo.processes import isolated
-
-__all__ = ["read"]
 
 
 def read(source: str, with_actions: bool = False) -> Columns:
@@ -40,7 +38,9 @@ def _read(path: Path, minari: Any, source: str, data_path: Path, with_actions: b
     try:
         dataset = minari.load_dataset(source)
     except Exception as error:  # Minari raises many kinds
-        raise LfoError(f"{where}: cannot be opened by Minari {minari.__version__}: {_line(error)}") from error
+        raise LfoError(
+            f"{where}: cannot be opened by Minari {minari.__version__}: {one_line(error)}"
+        ) from error
     _check_space(where, "observations", dataset.observation_space)
     if with_actions:
         _check_space(where, "actions", dataset.action_space)
@@ -75,12 +75,9 @@ def _data_path(where: str, dataset_id: str) -> Path:
 
     path = Path(get_dataset_path(dataset_id)) / "data"
     if not dataset_id or not path.is_dir():
-        raise data_error(
-            where,
-            "data set",
-            expected=f"a local Minari data set in {path}",
-            found="nothing there",
-            remedy=f"run `minari download {dataset_id or 'ID'}`, or `minari list local` to see what is there",
+        raise LfoError(
+            f"{where}: data set: expected a local Minari data set in {path}, found nothing there; run `minari "
+            f"download {dataset_id or 'ID'}`, or `minari list local` to see what is there"
         )
     return path
 
@@ -91,20 +88,13 @@ def _check_files(where: str, data_path: Path) -> None:
         metadata = json.loads((data_path / "metadata.json").read_text("utf-8"))
         spaces = {"observation_space", "action_space"} & set(metadata)
     except (OSError, ValueError, TypeError) as error:
-        raise data_error(
-            where,
-            "metadata.json",
-            expected="Minari's description",
-            found=_line(error),
-            remedy="download it again",
+        raise LfoError(
+            f"{where}: metadata.json: expected Minari's description, found {one_line(error)}; download it again"
         ) from error
     if len(spaces) < 2:
-        raise data_error(
-            where,
-            "metadata.json",
-            expected="observation_space and action_space",
-            found=", ".join(sorted(spaces)) or "neither",
-            remedy="convert it with a current Minari",
+        raise LfoError(
+            f"{where}: metadata.json: expected observation_space and action_space, found "
+            f"{', '.join(sorted(spaces)) or 'neither'}; convert it with a current Minari"
         )
     main = data_path / "main_data.hdf5"
     if not main.is_file():
@@ -114,9 +104,7 @@ def _check_files(where: str, data_path: Path) -> None:
     with refuse_unreadable(main), h5py.File(main, "r") as file:
         for name in file:
             if not isinstance(file.get(name, getlink=True), h5py.HardLink):
-                raise data_error(
-                    main, name, expected="an episode", found="a link", remedy="download it again"
-                )
+                raise LfoError(f"{main}: {name}: expected an episode, found a link; download it again")
             for column in ("observations", "rewards", "terminations", "truncations"):
                 if isinstance(file[name].get(column), h5py.Group):
                     continue  # Dict or Tuple, refused later for its space
@@ -129,16 +117,12 @@ def _check_space(where: str, field: str, space: Any) -> None:
 
     if isinstance(space, Box) and len(space.shape) == 1:
         return
-    found = f"{type(space).__name__}{list(space.shape) if isinstance(space, Box) else ''}"
-    image = isinstance(space, Box) and len(space.shape) > 1
-    raise data_error(
-        where,
-        field,
-        expected="a Box of one dimension",
-        found=found,
-        remedy="images are not supported yet"
-        if image
-        else "Discrete, Dict and Tuple spaces are not supported yet",
+    found, unsupported = type(space).__name__, "Discrete, Dict and Tuple spaces"
+    if isinstance(space, Box):
+        found += str(list(space.shape))
+        unsupported = "images" if len(space.shape) > 1 else unsupported
+    raise LfoError(
+        f"{where}: {field}: expected a Box of one dimension, found {found}; {unsupported} are not supported yet"
     )
 
 
@@ -173,21 +157,12 @@ def _concatenated(
             parts["actions"] = np.asarray(episode.actions)
         for name, part in parts.items():
             if part.shape != columns[name][start:stop].shape:
-                raise data_error(
-                    where,
-                    name,
-                    expected=f"shape {list(columns[name][start:stop].shape)} in episode {episode.id}",
-                    found=f"{list(part.shape)}",
-                    remedy="the data set is damaged: download or record it again",
+                raise LfoError(
+                    f"{where}: {name}: expected shape {list(columns[name][start:stop].shape)} in episode "
+                    f"{episode.id}, found {list(part.shape)}; the data set is damaged: download or record it again"
                 )
             columns[name][start:stop] = part
         ends.append(stop - 1)
     if stop != total:
-        raise data_error(
-            where, "total_steps", expected=f"{total}", found=f"{stop}", remedy="download it again"
-        )
+        raise LfoError(f"{where}: total_steps: expected {total}, found {stop}; download it again")
     return columns, np.array(ends, dtype=np.intp)
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -11,9 +11,7 @@ import numpy as np
 
 from lfo.datasets.columns import COLUMNS, Columns, read_columns, refuse_if_larger_than_memory
 from lfo.datasets.transitions import Metadata
-from lfo.errors import LfoError, data_error
-
-__all__ = ["SIGNATURE", "read"]
+from lfo.errors import LfoError, one_line
 
 SIGNATURE = b"PK\x03\x04"
 
@@ -37,12 +35,9 @@ def read(source: str, with_actions: bool = False) -> Columns:
     except (LfoError, MemoryError, PermissionError):
         raise
     except Exception as error:  # numpy raises anything on a damaged file
-        raise data_error(
-            path,
-            "file",
-            expected="a complete .npz file",
-            found=_in_one_line(error),
-            remedy="it was cut short or damaged: copy or save it again",
+        raise LfoError(
+            f"{path}: file: expected a complete .npz file, found {one_line(error)}; it was cut short or damaged: "
+            "copy or save it again"
         ) from error
     return read_columns(found, Metadata(source=source, path=path), with_actions)
 
@@ -55,14 +50,7 @@ def _array(path: Path, file: Any, name: str) -> Any:
         return array
     except Exception as error:  # numpy raises anything on a damaged header
         pickled = "allow_pickle" in str(error)
-        raise data_error(
-            path,
-            name,
-            expected="an array of numbers",
-            found="pickled objects, which could run code" if pickled else _in_one_line(error),
-            remedy="save it as a float32 array" if pickled else "the file is damaged: copy or save it again",
-        ) from error
-
-
-def _in_one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:160] or type(error).__name__
+        found, remedy = one_line(error), "the file is damaged: copy or save it again"
+        if pickled:
+            found, remedy = "pickled objects, which could run code", "save it as a float32 array"
+        raise LfoError(f"{path}: {name}: expected an array of numbers, found {found}; {remedy}") from error

@@ -39,18 +39,7 @@ from safetensors.numpy import save
 
 from lfo.envs.make import Env, require_state_dim
 from lfo.envs.spaces import ActionSpace
-from lfo.errors import LfoError, data_error
-
-__all__ = [
-    "TRAINED",
-    "MLPPolicy",
-    "Policy",
-    "RandomPolicy",
-    "expert_envs",
-    "from_sb3",
-    "is_trained_policy",
-    "load_policy",
-]
+from lfo.errors import LfoError
 
 FORMAT, VERSION = "d3g-lfo policy", "1"
 TRAINED = "d3g-lfo trained policy"
@@ -232,17 +221,19 @@ def _read_safetensors(path: Path, *, name: str) -> MLPPolicy:
         if metadata.get(key) not in allowed:
             found = repr(metadata[key]) if key in metadata else "nothing"
             expected = " or ".join(map(repr, allowed))
-            raise data_error(path, f"metadata {key!r}", expected=expected, found=found, remedy=remedy)
+            raise LfoError(f"{path}: metadata {key!r}: expected {expected}, found {found}; {remedy}")
     for key, value in tensors.items():
         if value.dtype != np.float32 or not np.isfinite(value).all():
             found = f"{value.dtype}, {np.count_nonzero(~np.isfinite(value))} of them not finite"
-            raise data_error(path, key, expected="finite float32 numbers", found=found, remedy=remedy)
+            raise LfoError(f"{path}: {key}: expected finite float32 numbers, found {found}; {remedy}")
     layers = sum(key.startswith("weights.") for key in tensors)
     names = {f"{kind}.{k}" for kind in ("weights", "biases") for k in range(layers)}
     names |= {"action_low", "action_high"}
     if layers == 0 or set(tensors) != names:
-        expected = "weights.k and biases.k of each layer, action_low, action_high"
-        raise data_error(path, "tensors", expected=expected, found=", ".join(sorted(tensors)), remedy=remedy)
+        raise LfoError(
+            f"{path}: tensors: expected weights.k and biases.k of each layer, action_low, action_high, found "
+            f"{', '.join(sorted(tensors))}; {remedy}"
+        )
     policy = MLPPolicy(
         tuple(tensors[f"weights.{k}"] for k in range(layers)),
         tuple(tensors[f"biases.{k}"] for k in range(layers)),
@@ -268,12 +259,8 @@ def _check_shapes(policy: MLPPolicy, path: Path) -> None:
     )
     if not fits or policy.low.ndim != 1 or policy.low.shape != policy.high.shape:
         found = f"weights {shapes}, biases {[b.shape for b in policy.biases]}, bounds {policy.low.shape}"
-        raise data_error(
-            path,
-            "tensors",
-            expected="layers whose shapes follow on each other",
-            found=found,
-            remedy="write the file again",
+        raise LfoError(
+            f"{path}: tensors: expected layers whose shapes follow on each other, found {found}; write the file again"
         )
 
 

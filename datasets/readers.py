@@ -13,9 +13,7 @@ from lfo.datasets import d4rl, hdf5, lerobot, minari_reader, npz, robomimic
 from lfo.datasets.columns import Columns, to_transitions
 from lfo.datasets.tables import LOG_SUFFIXES
 from lfo.datasets.transitions import Transitions
-from lfo.errors import data_error
-
-__all__ = ["READERS", "SIGNATURES", "load", "load_with_actions"]
+from lfo.errors import LfoError
 
 READERS: dict[str, Callable[[str, bool], Columns]] = {
     "hdf5": hdf5.read,
@@ -98,60 +96,38 @@ def _format_of(path: Path) -> str:
             return name
     stranger = next((what for magic, what in _STRANGERS.items() if head.startswith(magic)), None)
     text = head.decode("utf-8", "replace").split("\n")[0][:40]
-    log = path.name.removesuffix(".gz").endswith(LOG_SUFFIXES)
-    raise data_error(
-        path,
-        "file",
-        expected="an HDF5 or .npz file",
-        found=stranger
-        or (f"text that begins {text!r}" if text.isprintable() else "an unknown binary format"),
-        remedy="convert it with `d3g-lfo convert` and a recipe (see docs/logs.md)"
-        if log
-        else "convert it to HDF5 with observations, rewards, terminals, timeouts (see docs/formats.md)",
+    text_found = f"text that begins {text!r}" if text.isprintable() else "an unknown binary format"
+    remedy = "it to HDF5 with observations, rewards, terminals, timeouts (see docs/formats.md)"
+    if path.name.removesuffix(".gz").endswith(LOG_SUFFIXES):
+        remedy = "it with `d3g-lfo convert` and a recipe (see docs/logs.md)"
+    raise LfoError(
+        f"{path}: file: expected an HDF5 or .npz file, found {stranger or text_found}; convert {remedy}"
     )
 
 
 def _signature(path: Path) -> bytes:
     """The first bytes of a regular, non-empty file."""
     if path.is_dir():
-        minari = (path / "data" / "metadata.json").is_file() or (path / "metadata.json").is_file()
-        robot = (path / "meta" / "info.json").is_file()
-        raise data_error(
-            path,
-            "path",
-            expected="a file",
-            found="a directory",
-            remedy="if Minari made it, give its id: minari:ID"
-            if minari
-            else f"give it as lerobot:{path}"
-            if robot
-            else "name the file in it",
-        )
+        remedy = "name the file in it"
+        if (path / "data" / "metadata.json").is_file() or (path / "metadata.json").is_file():
+            remedy = "if Minari made it, give its id: minari:ID"
+        elif (path / "meta" / "info.json").is_file():
+            remedy = f"give it as lerobot:{path}"
+        raise LfoError(f"{path}: path: expected a file, found a directory; {remedy}")
     if not path.exists():
-        raise data_error(
-            path,
-            "path",
-            expected="a file, minari:ID or d4rl:NAME",
-            found="nothing there",
-            remedy="check the spelling",
+        raise LfoError(
+            f"{path}: path: expected a file, minari:ID or d4rl:NAME, found nothing there; check the spelling"
         )
     if not path.is_file():
-        raise data_error(
-            path, "path", expected="a regular file", found="a device or pipe", remedy="save it to a file"
-        )
+        raise LfoError(f"{path}: path: expected a regular file, found a device or pipe; save it to a file")
     try:
         with path.open("rb") as file:
             head = file.read(64)
     except OSError as error:
-        raise data_error(
-            path,
-            "file",
-            expected="a readable file",
-            found=error.strerror or "an error",
-            remedy="check its permissions",
+        found = error.strerror or "an error"
+        raise LfoError(
+            f"{path}: file: expected a readable file, found {found}; check its permissions"
         ) from error
     if not head:
-        raise data_error(
-            path, "file", expected="a data set", found="an empty file", remedy="record or copy it again"
-        )
+        raise LfoError(f"{path}: file: expected a data set, found an empty file; record or copy it again")
     return head

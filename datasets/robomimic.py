@@ -26,7 +26,7 @@ __all__ = ["read"]
 def read(source: str, with_actions: bool = False) -> Columns:
     """The columns of robomimic's HDF5 file.
 
-    ``dones`` end the task. Without ``next_obs``, the last row of a demonstration has no next state and is dropped.
+    ``dones`` end the task. Without ``next_obs``, the last row of a demonstration is dropped unless it is terminal.
 
     Raises:
         LfoError: the file is damaged, of another layout, or lacks a key in a demonstration.

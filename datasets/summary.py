@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lfo.datasets import d4rl
+from lfo.datasets.spread import measure_spread
 from lfo.datasets.transitions import Transitions
-
-__all__ = ["summarize"]
 
 _BLOCK = 1 << 14  # rows converted to float64 at a time
 
@@ -21,10 +20,13 @@ def summarize(data: Transitions) -> dict[str, Any]:
     Returns and lengths are over all E episodes, counting only rows that were kept; standard deviations are
     population ones. ``states``, ``steps`` (s' - s) and ``rewards`` hold min, mean, max and std, one value per
     dimension except for rewards. ``normalized_return`` is D4RL's score (0 random, 100 expert), or None
-    if D4RL has no reference scores for the data. ``behaviour`` names the recorded policy.
+    if D4RL has no reference scores for the data. ``behaviour`` names the recorded policy. ``next_states``
+    is ``narrow``, ``between``, ``wide`` or ``unknown``, ``spread`` the number behind it (or None) and
+    ``next_states_text`` the same in words; see :func:`~lfo.datasets.spread.measure_spread`.
     """
     metadata = data.metadata
     returns, lengths = data.episode_returns(), data.episode_lengths()
+    spread = measure_spread(data)
     name = d4rl.name_of(metadata.source)
     normalized = None
     if name is not None and d4rl.reference_scores(name) is not None:
@@ -48,6 +50,9 @@ def summarize(data: Transitions) -> dict[str, Any]:
         "length_max": int(lengths.max()),
         "terminated": int(data.terminated.sum()),
         "truncated": int(data.truncated.sum()),
+        "next_states": spread.kind,
+        "spread": spread.share,
+        "next_states_text": str(spread),
         "has_actions": metadata.has_actions,
         "random_frac": metadata.random_frac,
         "policy": metadata.policy,

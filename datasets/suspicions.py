@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from lfo.datasets.transitions import Transitions
 
-__all__ = ["in_actions", "in_chain", "in_dropped_rows", "in_flags", "in_resets", "in_transitions"]
-
 Bools = NDArray[np.bool_]
 States = NDArray[np.float32]
 
@@ -64,14 +62,14 @@ def _time_limit(terminals: Bools, ends: Bools) -> list[str]:
     ]
 
 
-def in_dropped_rows(terminals: Bools) -> list[str]:
-    """Terminal rows that were dropped because there are no next states."""
+def in_extrapolated_rows(terminals: Bools) -> list[str]:
+    """Terminal rows whose next states are not in the file."""
     count = int(np.count_nonzero(terminals))
     if count == 0:
         return []
     return [
-        f"all {count} terminal rows were dropped, as they have no next state: nothing stops bootstrapping; "
-        "store `next_observations` if the task can fail"
+        f"the next states of {count} terminal rows are extrapolated, as there is no `next_observations`; store it "
+        "if you can"
     ]
 
 

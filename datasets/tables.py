@@ -16,7 +16,7 @@ import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from lfo.datasets.recipes import Recipe
 from lfo.errors import LfoError, data_error
@@ -46,8 +46,11 @@ _EXPECTED = {
 }
 
 
-def require_polars() -> Any:
+def require_polars(work: str = "reading logs") -> Any:
     """The polars module.
+
+    Args:
+        work: what needs it, for the error.
 
     Raises:
         LfoError: it is not installed.
@@ -56,7 +59,7 @@ def require_polars() -> Any:
         return importlib.import_module("polars")
     except ImportError as error:
         raise LfoError(
-            "reading logs needs the package polars (the extra `logs`); run `pip install 'polars>=1'`"
+            f"{work} needs the package polars (the extra `logs`); run `pip install 'polars>=1'`"
         ) from error
 
 
@@ -92,22 +95,25 @@ def read_table(path: Path, recipe: Recipe) -> pl.DataFrame:
     Raises:
         LfoError: the file is damaged or of another kind, or as for :func:`tidied`.
     """
-    polars = require_polars()
-    kind, content = _kind(path), b""
+    return tidied(_raw(path, recipe), str(path), recipe)
+
+
+def _raw(path: Path, recipe: Recipe) -> pl.DataFrame:
+    """The columns as polars reads them."""
+    polars, kind = require_polars(), _kind(path)
     try:
-        content = path.read_bytes()
-        if content.startswith(b"\x1f\x8b"):
-            content = gzip.decompress(content)
-        frame = _parsed(kind, content, recipe)
+        with path.open("rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+            file.seek(0)
+            return _parsed(kind, io.BytesIO(gzip.decompress(file.read())) if packed else file, recipe)
     except (polars.exceptions.PolarsError, EOFError, zlib.error, OSError) as error:
         raise data_error(
             path,
             "file",
             expected=_EXPECTED[kind],
-            found=_fault(kind, content, recipe) or getattr(error, "strerror", None) or _line(error),
+            found=_fault(kind, path, recipe) or getattr(error, "strerror", None) or _line(error),
             remedy="correct the file, or copy it again",
         ) from error
-    return tidied(frame, str(path), recipe)
 
 
 def tidied(frame: pl.DataFrame, where: str, recipe: Recipe) -> pl.DataFrame:
@@ -130,9 +136,14 @@ def tidied(frame: pl.DataFrame, where: str, recipe: Recipe) -> pl.DataFrame:
     if len(frame) == 0:
         raise data_error(where, "rows", expected="at least 2", found="none", remedy="leave this file out")
     frame = frame.rename(dict(zip(frame.columns, names, strict=True)))
-    polars = require_polars()
-    plain = [column for name in _wanted(names, recipe) for column in _plain(frame[name].rename(name), where)]
-    found: pl.DataFrame = polars.DataFrame([*plain, polars.Series("§row", range(1, len(frame) + 1))])
+    polars, rows = require_polars(), len(frame)
+    # One column after the other in one piece, and the frame let go: polars would hold all of them twice
+    plain = [
+        column.rechunk()
+        for name in _wanted(names, recipe)
+        for column in _plain(frame.drop_in_place(name), where)
+    ]
+    found: pl.DataFrame = polars.DataFrame([*plain, polars.Series("§row", range(1, rows + 1))])
     _check_names(found.columns, [*found.columns, *names], where, recipe)
     for column in plain:
         if recipe.missing == "refuse" and column.null_count():
@@ -148,8 +159,13 @@ def tidied(frame: pl.DataFrame, where: str, recipe: Recipe) -> pl.DataFrame:
     return found
 
 
-def _fault(kind: str, content: bytes, recipe: Recipe) -> str | None:
+def _fault(kind: str, path: Path, recipe: Recipe) -> str | None:
     """What is wrong in which row of a text file, if that can be told."""
+    try:
+        content = path.read_bytes()
+        content = gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content
+    except (EOFError, zlib.error, OSError):
+        return None
     lines = content.decode("utf-8", "replace").splitlines()
     if kind == "jsonl":
         for row, line in enumerate(filter(str.strip, lines), 1):
@@ -187,8 +203,8 @@ def _kind(path: Path) -> str:
     return kind
 
 
-def _parsed(kind: str, content: bytes, recipe: Recipe) -> pl.DataFrame:
-    polars, file = require_polars(), io.BytesIO(content)
+def _parsed(kind: str, file: IO[bytes], recipe: Recipe) -> pl.DataFrame:
+    polars = require_polars()
     frame: pl.DataFrame
     if kind == "parquet":
         wanted = _wanted(list(polars.read_parquet_schema(file)), recipe)
@@ -279,6 +295,8 @@ def _plain(column: pl.Series, where: str) -> Iterator[pl.Series]:
 
 def _finite(column: pl.Series, where: str) -> pl.Series:
     """NaN becomes a missing value; infinity is refused."""
+    if column.is_finite().all():
+        return column
     infinite = column.is_infinite()
     if infinite.any():
         row = infinite.arg_true()[0]

@@ -14,9 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lfo.errors import LfoError, data_error
-
-__all__ = ["Metadata", "Transitions", "behaviour_name", "file_sha256", "first_non_finite"]
+from lfo.errors import LfoError
 
 _BLOCK = 1 << 18  # values looked at at a time
 
@@ -64,12 +62,8 @@ class Metadata:
         try:
             return dict(json.loads(str(found)))
         except (ValueError, TypeError) as error:
-            raise data_error(
-                self.source,
-                "attribute env_kwargs",
-                expected="a JSON object",
-                found=repr(found),
-                remedy="delete or rewrite it",
+            raise LfoError(
+                f"{self.source}: attribute env_kwargs: expected a JSON object, found {found!r}; delete or rewrite it"
             ) from error
 
     @property
@@ -81,6 +75,20 @@ class Metadata:
     def state_units(self) -> tuple[str, ...]:
         """[S] units of the state's dimensions, empty if the source has none."""
         return self._texts("state_units")
+
+    def dimension(self, i: int, *, longest: int = 1000, between: str = " ") -> str:
+        """What to call dimension ``i`` of the state: its name and unit, or ``s[i]``.
+
+        Args:
+            i: from 0.
+            longest: a longer name is cut.
+            between: what separates name and unit.
+        """
+        name = self.state_names[i] if i < len(self.state_names) else f"s[{i}]"
+        unit = self.state_units[i] if i < len(self.state_units) else ""
+        return (name if len(name) <= longest else f"{name[: longest - 1]}…") + (
+            f"{between}({unit})" if unit else ""
+        )
 
     def _texts(self, name: str) -> tuple[str, ...]:
         try:

@@ -15,9 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from lfo.atomic import atomic_path, check_output, utf8
 from lfo.datasets.hdf5 import SCHEMA_VERSION
 from lfo.datasets.transitions import Transitions, first_non_finite
-from lfo.errors import LfoError
-
-__all__ = ["export_minari", "save"]
+from lfo.errors import LfoError, one_line
 
 _PACKAGES = ("d3g-lfo", "gymnasium", "mujoco", "numpy", "h5py")
 
@@ -49,7 +47,7 @@ def save(
         with atomic_path(path) as temporary:
             _write(temporary, columns, _attributes(data))
     except (OSError, RuntimeError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        reason = getattr(error, "strerror", None) or one_line(error)
         raise LfoError(
             f"{path}: cannot be written: {reason}; free some space, or choose another place"
         ) from error
@@ -115,7 +113,7 @@ def export_minari(
                 description=f"Recorded in {data.metadata.env_id or 'an unnamed environment'}",
             )
     except ValueError as error:
-        raise LfoError(f"minari:{dataset_id}: cannot be created: {' '.join(str(error).split())}") from error
+        raise LfoError(f"minari:{dataset_id}: cannot be created: {one_line(error)}") from error
 
 
 def _columns(data: Transitions, actions: ArrayLike | None) -> dict[str, NDArray[Any]]:

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from lfo.algorithms.d3g import D3G as D3G
     from lfo.algorithms.d3g import D3GConfig as D3GConfig
     from lfo.algorithms.inverse import InverseConfig as InverseConfig
+    from lfo.algorithms.qsi import QSI as QSI
+    from lfo.algorithms.qsi import QSIConfig as QSIConfig
     from lfo.runs.folder import RunFolder as RunFolder
     from lfo.runs.loading import load_agent as load_agent
     from lfo.runs.policy import Policy as Policy
@@ -48,6 +50,8 @@ _WHERE = {
     "Evaluation": "lfo.acting.evaluation",
     "InverseConfig": "lfo.algorithms.inverse",
     "Policy": "lfo.runs.policy",
+    "QSI": "lfo.algorithms.qsi",
+    "QSIConfig": "lfo.algorithms.qsi",
     "RunFolder": "lfo.runs.folder",
     "evaluate": "lfo.acting.rounds",
     "learn_inverse": "lfo.acting.rounds",
@@ -56,21 +60,7 @@ _WHERE = {
     "train": "lfo.training.loop",
 }
 
-__all__ = [
-    "BCO",
-    "D3G",
-    "BCOConfig",
-    "D3GConfig",
-    "Evaluation",
-    "InverseConfig",
-    "Policy",
-    "RunFolder",
-    "evaluate",
-    "learn_inverse",
-    "load_agent",
-    "load_policy",
-    "train",
-]
+__all__ = list(_WHERE)
 
 
 def __getattr__(name: str) -> object:

@@ -3,8 +3,6 @@
 import _signal  # type: ignore[import-not-found]  # as signal, without the imports that come with it
 import os
 
-__all__ = ["main"]
-
 
 def main() -> None:
     """Run :func:`lfo.cli.main`."""

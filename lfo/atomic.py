@@ -13,18 +13,6 @@ from typing import Any, BinaryIO
 
 from lfo.errors import LfoError
 
-__all__ = [
-    "atomic_file",
-    "atomic_path",
-    "check_folder",
-    "check_output",
-    "make_folder",
-    "read_csv",
-    "utf8",
-    "write_csv",
-    "write_whole",
-]
-
 
 def check_output(path: str | Path, *, overwrite: bool = False) -> None:
     """Check that a file may be written at ``path``. Call it before long work, not only after it.

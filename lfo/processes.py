@@ -18,9 +18,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import IO, NoReturn, TypeVar
 
-from lfo.errors import LfoError, data_error
-
-__all__ = ["available_cores", "isolated", "require_memory", "share_out", "usable_memory"]
+from lfo.errors import LfoError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -91,12 +89,9 @@ def isolated(function: Callable[..., Result], path: Path, *arguments: object) ->
                 os.kill(child, signal.SIGKILL)
                 os.waitpid(child, 0)
         if status != 0:
-            raise data_error(
-                path,
-                "contents",
-                expected="data that its library can read",
-                found=_end(status),
-                remedy="the file is damaged: copy or record it again",
+            raise LfoError(
+                f"{path}: contents: expected data that its library can read, found {_end(status)}; the file is damaged: "
+                "copy or record it again"
             )
         answer.seek(0)
         fine, value = pickle.load(answer)  # written by this program

@@ -16,28 +16,12 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_t
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from lfo.errors import data_error
+from lfo.errors import LfoError, one_line
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
-
-__all__ = [
-    "Count",
-    "Discount",
-    "Fraction",
-    "NonNegative",
-    "Positive",
-    "Precision",
-    "Whole",
-    "check",
-    "configure",
-    "parse_setting",
-    "read_settings",
-    "suggest",
-    "upgrade_config",
-]
 
 ConfigT = TypeVar("ConfigT")
 
@@ -68,20 +52,12 @@ def read_settings(path: str | Path, field: str = "--config") -> dict[str, Any]:
     try:
         values: dict[str, Any] = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise data_error(
-            path,
-            field,
-            expected="a TOML file",
-            found=error.strerror or "an error",
-            remedy="check the path",
-        ) from error
+        found = error.strerror or "an error"
+        raise LfoError(f"{path}: {field}: expected a TOML file, found {found}; check the path") from error
     except ValueError as error:
-        raise data_error(
-            path,
-            field,
-            expected="TOML, such as `hidden = 128`",
-            found=" ".join(str(error).split()),
-            remedy="correct that line",
+        raise LfoError(
+            f"{path}: {field}: expected TOML, such as `hidden = 128`, found {one_line(error)}; correct "
+            "that line"
         ) from error
     return values
 
@@ -113,18 +89,27 @@ def configure(base: ConfigT, values: Mapping[str, Any], *, where: str) -> Config
         LfoError: an unknown field, a value of the wrong type or out of range.
     """
     kinds = get_type_hints(type(base), include_extras=True)
-    checked: dict[str, Any] = {}
-    for key, value in values.items():
-        if key not in kinds:
-            raise data_error(
-                where,
-                key,
-                expected=f"a setting of {type(base).__name__}, one of {', '.join(kinds)}",
-                found="another name",
-                remedy=suggest(key, kinds),
-            )
-        checked[key] = check(value, kinds[key], where, key)
+    checked = check_all(values, kinds, where, f"a setting of {type(base).__name__}")
     return replace(base, **checked)  # type: ignore[type-var]
+
+
+def check_all(
+    values: Mapping[str, Any], kinds: Mapping[str, Any], where: str | Path, what: str
+) -> dict[str, Any]:
+    """:func:`check` each value against the annotation that ``kinds`` has for its name.
+
+    Raises:
+        LfoError: a name that ``kinds`` lacks, which should be ``what``; or a value that does not fit.
+    """
+    checked: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in kinds:
+            raise LfoError(
+                f"{where}: {name}: expected {what}, one of {', '.join(kinds)}, found another name; "
+                f"{suggest(name, kinds)}"
+            )
+        checked[name] = check(value, kinds[name], where, name)
+    return checked
 
 
 def check(value: Any, kind: Any, where: str | Path, key: str) -> Any:
@@ -148,7 +133,7 @@ def check(value: Any, kind: Any, where: str | Path, key: str) -> Any:
         return adapter.validate_python(value)
     except ValidationError as error:
         expected = _expected(kind, error)
-    raise data_error(where, key, expected=expected, found=repr(value), remedy="correct or remove it")
+    raise LfoError(f"{where}: {key}: expected {expected}, found {value!r}; correct or remove it")
 
 
 def upgrade_config(values: Mapping[str, Any]) -> dict[str, Any]:

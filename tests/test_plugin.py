@@ -28,9 +28,9 @@ def mean(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 def test_it_is_short_and_registered() -> None:
     assert len(plugin.FILE.splitlines()) <= 48
-    assert registry.names() == ("d3g", "bco", "iqss", "mean")
+    assert registry.names() == ("d3g", "bco", "qsi", "mean")
     assert registry.spec("mean").label == "mean"
-    assert "[d3g|bco|iqss|mean]" in must("train", "--help")
+    assert "[d3g|bco|qsi|mean]" in must("train", "--help")
 
 
 @pytest.fixture(scope="module")
@@ -83,9 +83,9 @@ def test_a_misspelt_name_and_one_that_is_not_installed(
 ) -> None:
     done = d3g("train", dataset, "-o", tmp_path / "run", "--algo", "meen")
     assert done.code == 2
-    assert "expected one of d3g, bco, iqss, mean" in done.err
+    assert "expected one of d3g, bco, qsi, mean" in done.err
     run = copy(interacted, tmp_path)
     record = json.loads((run / "run.json").read_text())
     (run / "run.json").write_text(json.dumps({**record, "algo": "gone"}))
     told = error("eval", run)
-    assert "run.json: algo: expected one of d3g, bco, iqss, mean, found 'gone'" in told
+    assert "run.json: algo: expected one of d3g, bco, qsi, mean, found 'gone'" in told

@@ -28,6 +28,20 @@ def acceleration(angle: float, velocity: float, torque: float) -> float:
     return (torque - friction - MASS * GRAVITY * LENGTH * math.sin(angle)) / INERTIA
 
 
+def advance(angle: float, velocity: float, torque: float) -> tuple[float, float]:
+    """Angle and velocity after a torque was held for 20 ms, by Runge-Kutta of fourth order."""
+    h = STEP / SUBSTEPS
+    for _ in range(SUBSTEPS):
+        q, v = angle, velocity
+        a1 = acceleration(q, v, torque)
+        a2 = acceleration(q + h / 2 * v, v + h / 2 * a1, torque)
+        a3 = acceleration(q + h / 2 * (v + h / 2 * a1), v + h / 2 * a2, torque)
+        a4 = acceleration(q + h * (v + h / 2 * a2), v + h * a3, torque)
+        angle = q + h * v + h**2 / 6 * (a1 + a2 + a3)
+        velocity = v + h / 6 * (a1 + 2 * a2 + 2 * a3 + a4)
+    return angle, velocity
+
+
 class PendulumTwin(gym.Env[Any, Any]):
     """States (cos angle, sin angle, velocity in rad/s); one action in [-1, 1], a share of the motor's torque.
 
@@ -54,15 +68,7 @@ class PendulumTwin(gym.Env[Any, Any]):
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Hold a torque for 20 ms. The reward is that of the state it leads to."""
         torque = TORQUE * float(np.clip(action, -1, 1)[0])
-        h = STEP / SUBSTEPS
-        for _ in range(SUBSTEPS):  # Runge-Kutta of fourth order
-            q, v = self.angle, self.velocity
-            a1 = acceleration(q, v, torque)
-            a2 = acceleration(q + h / 2 * v, v + h / 2 * a1, torque)
-            a3 = acceleration(q + h / 2 * (v + h / 2 * a1), v + h / 2 * a2, torque)
-            a4 = acceleration(q + h * (v + h / 2 * a2), v + h * a3, torque)
-            self.angle = q + h * v + h**2 / 6 * (a1 + a2 + a3)
-            self.velocity = v + h / 6 * (a1 + 2 * a2 + 2 * a3 + a4)
+        self.angle, self.velocity = advance(self.angle, self.velocity, torque)
         return self._observation(), reward(self.angle, self.velocity), False, False, {}
 
     def render(self) -> Any:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -12,8 +13,6 @@ from lfo.envs.make import Env, EnvLike, make_envs, name_of, require_state_dim
 from lfo.envs.rollout import rollout, starts
 from lfo.envs.spaces import ActionSpace
 from lfo.errors import LfoError
-
-__all__ = ["Act", "Evaluation", "evaluate_policy"]
 
 Act = Callable[[np.ndarray], np.ndarray]
 """Observations [M, E, S] float32 of M members in E environments each → actions [M, E, A]."""
@@ -72,6 +71,22 @@ class Evaluation:
     def success_rate(self) -> float | None:
         """The fraction of counted episodes whose return reaches ``threshold``; None where there is no threshold."""
         return None if self.threshold is None else float((self.counted >= self.threshold).mean())
+
+    def rows(self, seeds: Sequence[int], datasets: Sequence[int], **more: Any) -> list[dict[str, Any]]:
+        """A row for each episode of each member; the columns ``more`` stand before the episode's."""
+        return [
+            {
+                "member": m,
+                "seed": seed,
+                "dataset": datasets[m],
+                **more,
+                "episode": episode,
+                "return": float(self.returns[m, episode]),
+                "length": int(self.lengths[m, episode]),
+            }
+            for m, seed in enumerate(seeds)
+            for episode in range(self.returns.shape[1])
+        ]
 
     def __str__(self) -> str:
         """The result in one line."""
@@ -234,14 +249,10 @@ def _slots(running: list[int], shape: tuple[int, ...]) -> tuple[np.ndarray, np.n
     Places that are left over show the member's first environment.
     """
     members, episodes = shape
-    each = [list(_between(running, m * episodes, (m + 1) * episodes)) for m in range(members)]
+    each = [[i for i in running if i // episodes == m] for m in range(members)]
     width = max(map(len, each))
     slots = np.array(
         [[*own, *[m * episodes] * (width - len(own))] for m, own in enumerate(each)], dtype=np.intp
     )
     places = np.array([m * width + e for m, own in enumerate(each) for e in range(len(own))], dtype=np.intp)
     return slots, places
-
-
-def _between(numbers: Sequence[int], low: int, high: int) -> Iterator[int]:
-    return (number for number in numbers if low <= number < high)

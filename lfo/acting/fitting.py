@@ -13,16 +13,15 @@ from lfo.algorithms.inverse import InverseConfig
 from lfo.algorithms.protocol import Agent
 from lfo.datasets import Transitions
 from lfo.envs.make import EnvLike
-from lfo.errors import LfoError, data_error
+from lfo.errors import LfoError
 from lfo.runs.folder import RunFolder
 from lfo.runs.loading import load_agent
-from lfo.settings import suggest
-from lfo.training import loop
+from lfo.runs.record import Member
+from lfo.settings import configure, suggest
+from lfo.training.loop import train
 from lfo.training.metrics import columns
 from lfo.training.progress import Progress, as_progress
 from lfo.training.sources import demonstrations
-
-__all__ = ["fit", "load", "save"]
 
 
 def fit(
@@ -42,9 +41,9 @@ def fit(
     stage = {field.name for field in fields(InverseConfig)} - own
     for key in settings:
         if key not in own | stage:
-            expected = f"one of {', '.join(sorted(own | stage))}"
-            raise data_error(
-                where, key, expected=expected, found="another name", remedy=suggest(key, own | stage)
+            raise LfoError(
+                f"{where}: {key}: expected one of {', '.join(sorted(own | stage))}, found another name; "
+                f"{suggest(key, own | stage)}"
             )
     in_rounds = {key: value for key, value in settings.items() if key in stage}
     if env is None and (in_rounds or not algorithm.learns_offline):
@@ -53,7 +52,16 @@ def fit(
     shown = as_progress(progress)
     try:
         offline = {key: value for key, value in settings.items() if key in own}
-        agent = loop.fit(algorithm, data, seeds=seeds, steps=steps, device=device, progress=shown, **offline)
+        agent: Any
+        agent, _ = train(
+            [data],
+            algorithm=algorithm,
+            config=configure(registry.spec(algorithm.name).config(), offline, where=where),
+            members=[Member(seed) for seed in seeds],
+            steps=steps,
+            device=device,
+            progress=shown,
+        )
         if env is not None:
             table = demonstrations(agent, [data], [0] * len(agent.seeds))
             learn_inverse(agent, env, demonstrations=table, progress=shown, **in_rounds)

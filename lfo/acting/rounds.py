@@ -1,7 +1,8 @@
 """The inverse stage: learn I(s, s') from rounds of interaction, and with it the policy.
 
 Each round (Edwards et al. 2020, §3.3): every member takes ``interactions`` steps in an environment of its own
-with its current policy plus noise N(0, 0.1 a_max), clipped; I is fitted to all of that member's interactions so
+with its current policy plus noise N(0, 0.1 a_max), clipped (the first round of an algorithm that has learned nothing
+yet: at random); I is fitted to all of that member's interactions so
 far; an algorithm that learns in rounds (BCO) then takes its own steps; then the members are evaluated. Environment
 steps are the budget: each is kept.
 
@@ -16,7 +17,7 @@ Differences
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -44,9 +45,7 @@ from lfo.training.progress import Progress, as_progress
 from lfo.training.seeding import seeded
 from lfo.training.sources import ReplayBuffer, Table
 
-__all__ = ["Round", "act", "evaluate", "fit_inverse", "learn_inverse", "require_fit"]
-
-_NOISE, _FIT, _RESET = 1, 2, 3  # streams of a member's seed; 0 is offline training's
+_NOISE, _FIT, _RESET, _RANDOM = 1, 2, 3, 4  # streams of a member's seed; 0 is offline training's
 
 Arrays = dict[str, np.ndarray]
 """The interactions of one round, as they are kept on disk: [M, n, ·] each."""
@@ -101,50 +100,20 @@ def learn_inverse(
     if demonstrations is None and not agent.learns_offline:
         raise LfoError(f"{agent.name} imitates its data: pass the data set as demonstrations")
     shown = as_progress(progress)
-    try:
-        with nullcontext() if out is None else out.claim("interact"):
-            return _learn_inverse(agent, env, config, demonstrations, out, resume, shown, on_round)
-    finally:
+    with ExitStack() as stack:
         if progress is True:
-            shown.close()
-
-
-def _learn_inverse(
-    agent: Agent,
-    env: EnvLike,
-    config: InverseConfig,
-    demonstrations: Table | None,
-    out: RunFolder | None,
-    resume: bool,
-    progress: Progress,
-    on_round: Callable[[Round], object],
-) -> list[Round]:
-    space, stage = _stage(agent, env, config, progress)
-    state = {} if out is None else out.load_checkpoint(agent.units.device)
-    if agent.inverse is None or not resume:
-        attach_inverse(agent, config, space)
-    done = 0 if out is None else _begin(agent, out, state, stage, resume=resume)
-    agent.record = {**agent.record, "interact": stage}
-    rounds = _Rounds(agent, config, env, stage["env"], space, demonstrations, out, progress)
-    finished: list[Round] = []
-    try:
-        rounds.take_up(done)
-        with interruptible() as stop:
-            for number in range(done + 1, config.rounds + 1):
-                round_ = rounds.run(number, stop)
-                if round_ is None:
-                    break
-                if out is not None:
-                    rounds.save(out, round_, stage)
-                finished.append(round_)
-                on_round(round_)
-    except EnvironmentFault as error:
-        if out is None or not (kept := done + len(finished)):
-            raise
-        raise LfoError(f"{error}; continue after round {kept} with --resume") from error
-    finally:
-        rounds.close()
-    return finished
+            stack.callback(shown.close)
+        if out is not None:
+            stack.enter_context(out.claim("interact"))
+        space, stage = _stage(agent, env, config, shown)
+        state = {} if out is None else out.load_checkpoint(agent.units.device)
+        if agent.inverse is None or not resume:
+            attach_inverse(agent, config, space)
+        done = 0 if out is None else _begin(agent, out, state, stage, resume=resume)
+        agent.record = {**agent.record, "interact": stage}
+        rounds = _Rounds(agent, config, env, stage, space, demonstrations, out, shown)
+        stack.callback(close_all, rounds.envs)
+        return rounds.run_all(done, on_round)
 
 
 def _begin(
@@ -272,8 +241,12 @@ def require_fit(agent: Agent, env: EnvLike) -> None:
 
 def act(agent: Agent, observations: np.ndarray) -> np.ndarray:
     """Actions [M, B, A] of observations [M, B, S], from numpy to numpy."""
+    return _numpy(agent, agent.act, observations)
+
+
+def _numpy(agent: Agent, policy: Callable[[Tensor], Tensor], observations: np.ndarray) -> np.ndarray:
     states = torch.from_numpy(np.ascontiguousarray(observations, dtype=np.float32))
-    actions: np.ndarray = agent.act(states.to(agent.units.device)).cpu().numpy()
+    actions: np.ndarray = policy(states.to(agent.units.device)).cpu().numpy()
     return actions
 
 
@@ -285,20 +258,15 @@ class _Rounds:
         agent: Agent,
         config: InverseConfig,
         env: EnvLike,
-        env_id: str,
+        stage: dict[str, Any],
         space: ActionSpace,
         demonstrations: Table | None,
         out: RunFolder | None,
         progress: Progress,
     ) -> None:
         assert agent.inverse is not None
-        self.agent, self.inverse, self.config, self.env_id, self.space = (
-            agent,
-            agent.inverse,
-            config,
-            env_id,
-            space,
-        )
+        self.agent, self.inverse, self.config, self.stage = agent, agent.inverse, config, stage
+        self.space = space
         self.demonstrations, self.out, self.progress = demonstrations, out, progress
         self.divergence = Divergence(agent)
         count, members = config.rounds * config.interactions, len(agent.seeds)
@@ -312,56 +280,53 @@ class _Rounds:
         self.rows: list[dict[str, Any]] = []
         self.metrics = MetricsLog(agent.seeds, None, resumed_at=0)
 
-    def take_up(self, done: int) -> None:
-        """Read the ``done`` rounds that are kept already."""
-        if self.out is None:
-            return
-        rows = self.out.rows("evaluations.csv")
-        self.rows = [dict(row) for row in rows if int(row["round"]) <= done]
-        if done:
-            self._remember(_read_interactions(self.out, done, done * self.config.interactions))
+    def run_all(self, done: int, on_round: Callable[[Round], object]) -> list[Round]:
+        """The rounds that are missing after ``done``, which are kept already."""
+        finished: list[Round] = []
+        if self.out is not None:
+            rows = self.out.rows("evaluations.csv")
+            self.rows = [dict(row) for row in rows if int(row["round"]) <= done]
+        try:
+            if self.out is not None and done:
+                self._remember(_read_interactions(self.out, done, done * self.config.interactions))
+            with interruptible() as stop:
+                for number in range(done + 1, self.config.rounds + 1):
+                    round_ = self._run(number, stop)
+                    if round_ is None:
+                        break
+                    finished.append(round_)
+                    on_round(round_)
+        except EnvironmentFault as error:
+            kept = done + len(finished)
+            if self.out is None or not kept:
+                raise
+            raise LfoError(f"{error}; continue after round {kept} with --resume") from error
+        return finished
 
-    def run(self, number: int, stop: Callable[[], bool]) -> Round | None:
-        """One round: act, fit, learn, evaluate. None if it was interrupted."""
+    def _run(self, number: int, stop: Callable[[], bool]) -> Round | None:
+        """One round: act, fit, learn, evaluate, and write it to disk. None if it was interrupted."""
         if not (self._act(number, stop) and self._fit(number, stop) and self._learn(number, stop)):
             return None
+        env = self.stage["env"]
         evaluation = evaluate(
-            self.agent, self.env_id, episodes=self.config.episodes, seed=10_000 + number, envs=self.envs
+            self.agent, env, episodes=self.config.episodes, seed=10_000 + number, envs=self.envs
         )
         round_ = Round(number, len(self.buffer), evaluation)
         self._record(round_)
+        if self.out is not None:  # the checkpoint last: it marks the round as done
+            self.out.write_interactions(number, self.latest, {"env": env})
+            self.out.write_rows("evaluations.csv", self.rows)
+            self.out.save_agent(self.agent, inverse={**self.stage, "rounds_done": number})
         return round_
-
-    def save(self, out: RunFolder, round_: Round, stage: dict[str, Any]) -> None:
-        """Write a round to disk, the checkpoint last: it marks the round as done."""
-        out.write_interactions(round_.number, self.latest, {"env": self.env_id})
-        out.write_rows("evaluations.csv", self.rows)
-        out.save_agent(self.agent, inverse={**stage, "rounds_done": round_.number})
 
     def _record(self, round_: Round) -> None:
         """Add the episodes of a round to the table of all."""
         members = self.agent.record.get("members")
         datasets = [member["dataset"] for member in members] if members else [0] * len(self.agent.seeds)
-        evaluation = round_.evaluation
-        self.rows += [
-            {
-                "member": m,
-                "seed": seed,
-                "dataset": datasets[m],
-                "round": round_.number,
-                "interactions": round_.interactions,
-                "episode": episode,
-                "return": float(evaluation.returns[m, episode]),
-                "length": int(evaluation.lengths[m, episode]),
-            }
-            for m, seed in enumerate(self.agent.seeds)
-            for episode in range(evaluation.returns.shape[1])
-        ]
+        self.rows += round_.evaluation.rows(
+            self.agent.seeds, datasets, round=round_.number, interactions=round_.interactions
+        )
         self.agent.evaluations = columns(self.rows)
-
-    def close(self) -> None:
-        """Close the environments."""
-        close_all(self.envs)
 
     def _act(self, number: int, stop: Callable[[], bool]) -> bool:
         """``interactions`` steps of each member with its current policy and noise; False if interrupted."""
@@ -381,12 +346,17 @@ class _Rounds:
             "timeouts": np.zeros((members, steps), bool),
             "actions": np.empty((members, steps, space.size), np.float32),
         }
-        t = 0
+        at_random = agent.starts_at_random and number == 1
+        if at_random:
+            draws = [_draws(seed, _RANDOM) for seed in agent.seeds]
+            new["actions"] = np.stack([space.sample(draw, steps) for draw in draws])
+        t, totals = 0, np.zeros(members)
 
         def choose(observations: np.ndarray, running: list[int]) -> np.ndarray:
             states[:, t] = observations
-            chosen = act(agent, observations[:, None])[:, 0]
-            new["actions"][:, t] = space.clip(chosen + noise[:, t])
+            if not at_random:
+                chosen = _numpy(agent, agent.explore, observations[:, None])[:, 0]
+                new["actions"][:, t] = space.clip(chosen + noise[:, t])
             return new["actions"][:, t]
 
         for step in rollout(self.envs[:members], choose, resets, [steps] * members):
@@ -394,6 +364,11 @@ class _Rounds:
             new["rewards"][:, t] = step.rewards
             new["terminals"][:, t], new["timeouts"][:, t] = step.terminated, step.truncated
             t += 1
+            totals += step.rewards
+            for m in np.flatnonzero(step.terminated | step.truncated):
+                if not at_random:
+                    agent.episode_over(int(m), float(totals[m]))
+                totals[m] = 0
             self.progress.step()
             if stop():
                 return False

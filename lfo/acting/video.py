@@ -20,9 +20,7 @@ from lfo.envs.faults import opened
 from lfo.envs.make import Env, EnvLike, copyable, make_env, name_of
 from lfo.envs.rollout import rollout, starts
 from lfo.envs.spaces import ActionSpace
-from lfo.errors import LfoError, data_error
-
-__all__ = ["check_video", "headless_backend", "record_video"]
+from lfo.errors import LfoError
 
 BACKENDS = ("egl", "osmesa")
 """What MUJOCO_GL may be without a screen, the faster one first."""
@@ -76,7 +74,7 @@ def check_video(path: str | Path, *, overwrite: bool) -> None:
     """
     path = Path(path)
     if path.suffix != ".mp4":
-        raise data_error(path, "output", expected="a name ending in .mp4", found=path.name, remedy="add .mp4")
+        raise LfoError(f"{path}: output: expected a name ending in .mp4, found {path.name}; add .mp4")
     check_output(path, overwrite=overwrite)
     try:
         importlib.import_module("imageio_ffmpeg")

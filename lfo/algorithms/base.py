@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from lfo.algorithms.inverse import Inverse
 from lfo.algorithms.protocol import Source
@@ -43,6 +43,7 @@ class Algorithm(Learner, metaclass=_Listed):
 
     name: ClassVar[str]
     learns_offline: ClassVar[bool] = True
+    starts_at_random: ClassVar[bool] = False
     inverse: Inverse | None
 
     def __init__(self, config: Any, units: Units, seeds: Sequence[int]) -> None:
@@ -115,6 +116,10 @@ class Algorithm(Learner, metaclass=_Listed):
         agent: AlgorithmT = load(cls, folder, device)
         return agent
 
+    def act(self, states: Tensor) -> Tensor:
+        """Raw states [M, B, S] to actions [M, B, A] inside the bounds."""
+        raise NotImplementedError
+
     @property
     def period(self) -> int:
         """Every step does the same."""
@@ -127,6 +132,14 @@ class Algorithm(Learner, metaclass=_Listed):
 
     def prepare(self, source: Source) -> None:
         """Nothing to know of the data."""
+
+    def explore(self, states: Tensor) -> Tensor:
+        """Interact as it acts; noise is added by the inverse stage."""
+        actions: Tensor = self.act(states)
+        return actions
+
+    def episode_over(self, member: int, total: float) -> None:
+        """Nothing to learn from the return of an episode of interaction."""
 
     def attach(self, inverse: Inverse) -> None:
         """Take the inverse dynamics to act with."""

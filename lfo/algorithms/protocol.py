@@ -50,6 +50,8 @@ class Agent(Protocol):
     """What ``--algo`` takes."""
     learns_offline: ClassVar[bool]
     """Whether ``train`` calls ``update``; else each round of the inverse stage does."""
+    starts_at_random: ClassVar[bool]
+    """Whether it acts at random in the first round of the inverse stage, before it has learned a policy."""
     config: Any
     units: Units
     """The scales of each member's data."""
@@ -84,6 +86,12 @@ class Agent(Protocol):
 
     def attach(self, inverse: Inverse) -> None:
         """Take an inverse dynamics to act with, replacing an earlier one."""
+
+    def explore(self, states: Tensor) -> Tensor:
+        """The actions of interaction, before noise: raw states [M, B, S] to actions [M, B, A]."""
+
+    def episode_over(self, member: int, total: float) -> None:
+        """Hear the return of an episode of interaction that a member has just finished."""
 
     def act(self, states: Tensor) -> Tensor:
         """Raw states [M, B, S] to actions [M, B, A] in the environment's units."""

@@ -25,7 +25,7 @@ __all__ = ["DEFAULT", "ENTRY_POINTS", "MODULES", "Spec", "forget_plugins", "name
 MODULES: dict[str, str] = {
     "d3g": "lfo.algorithms.d3g",
     "bco": "lfo.algorithms.bco",
-    "iqss": "lfo.algorithms.iqss",
+    "qsi": "lfo.algorithms.qsi",
 }
 """Name to the module that holds its ``SPEC``; the order is that of tables and plots."""
 DEFAULT = "d3g"

@@ -12,8 +12,6 @@ import numpy as np
 from lfo.envs.make import Env, EnvLike, make_env, name_of, observation_length
 from lfo.errors import LfoError
 
-__all__ = ["EnvironmentFault", "blamed", "check_step", "close_all", "is_number", "opened", "refuse", "reset"]
-
 _REMEDY = "correct the environment"
 
 

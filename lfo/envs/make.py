@@ -18,19 +18,6 @@ from gymnasium.wrappers import FlattenObservation, TransformAction
 
 from lfo.errors import LfoError
 
-__all__ = [
-    "Env",
-    "EnvLike",
-    "copyable",
-    "full_id",
-    "make_env",
-    "make_envs",
-    "name_of",
-    "observation_keys",
-    "observation_length",
-    "require_state_dim",
-]
-
 Env = gym.Env[Any, Any]
 EnvLike = str | Env | EnvSpec | Callable[..., Env]
 """What every function takes as an environment: an id, an environment object, or a function (or class) that makes one."""

@@ -10,8 +10,6 @@ import numpy as np
 from lfo.envs.faults import blamed, check_step, is_number, refuse, reset
 from lfo.envs.make import Env, observation_length
 
-__all__ = ["Act", "Step", "rollout", "starts"]
-
 Act = Callable[[np.ndarray, list[int]], np.ndarray]
 """(observations [E, S] float32, the numbers of the n running environments) → their actions [n, A], inside the bounds.
 

@@ -11,8 +11,6 @@ from gymnasium.spaces import Box
 
 from lfo.envs.make import Env
 
-__all__ = ["ActionSpace"]
-
 
 @dataclass(frozen=True, eq=False)
 class ActionSpace:

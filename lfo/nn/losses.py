@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["correlation", "expectile_loss", "pessimistic", "q_target", "value_range"]
+__all__ = ["expectile_loss", "pessimistic", "q_target", "value_range"]
 
 
 def q_target(rewards: Tensor, continues: Tensor, q1: Tensor, q2: Tensor, gamma: float) -> Tensor:
@@ -29,13 +29,6 @@ def pessimistic(q1: Tensor, q2: Tensor, unknown: Tensor) -> tuple[Tensor, Tensor
 def expectile_loss(errors: Tensor, kappa: float) -> Tensor:
     """|κ − 1(u < 0)| u² for u = ``errors``, elementwise (IQL, Kostrikov et al. 2021, Eq. 5)."""
     return torch.where(errors > 0, kappa, 1 - kappa) * errors.square()
-
-
-def correlation(a: Tensor, b: Tensor) -> Tensor:
-    """Pearson's correlation [M] of two samples [M, B, 1]; 0 where one of them does not vary."""
-    a, b = a - a.mean(dim=1, keepdim=True), b - b.mean(dim=1, keepdim=True)
-    sizes = (a.square().sum(dim=(1, 2)) * b.square().sum(dim=(1, 2))).sqrt()
-    return (a * b).sum(dim=(1, 2)) / sizes.clamp(min=torch.finfo(a.dtype).tiny)
 
 
 def value_range(lowest: float, highest: float, gamma: float) -> tuple[float, float]:

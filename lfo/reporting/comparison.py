@@ -38,21 +38,6 @@ from lfo.runs.scores import PI_O, Rounds, read_rounds, stopped_members
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = [
-    "FILES",
-    "Comparison",
-    "Curve",
-    "PiO",
-    "check_free",
-    "compare",
-    "plot",
-    "table",
-    "to_csv",
-    "to_json",
-    "to_markdown",
-    "write",
-]
-
 FILES = ("report.md", "report.csv", "report.png")
 """The files that :func:`write` leaves in its folder."""
 NOTES = (

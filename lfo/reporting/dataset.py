@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from lfo.datasets import Transitions
 
-__all__ = ["plot_dataset"]
-
 _DIMENSIONS = 8  # shown
 _POINTS = 2_000  # drawn of an episode
 _STEPS = 200_000  # counted in a histogram
@@ -71,10 +69,7 @@ def _draw_course(ax: Axes, data: Transitions, i: int, episodes: dict[str, int]) 
         length = int(data.episode_lengths()[episode])
         rows = np.unique(np.linspace(0, length - 1, min(length, _POINTS)).astype(int))
         ax.plot(rows * step, data.states[start + rows, i], color=_LINES[name], linewidth=1, label=name)
-    names, units = data.metadata.state_names, data.metadata.state_units
-    name = names[i] if i < len(names) else f"s[{i}]"
-    unit = f"\n({units[i]})" if i < len(units) and units[i] else ""
-    ax.set_ylabel((name if len(name) <= 20 else f"{name[:19]}…") + unit)
+    ax.set_ylabel(data.metadata.dimension(i, longest=20, between="\n"))
     plain_axes(ax)
 
 

@@ -16,27 +16,12 @@ from typing import TypeAlias
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-__all__ = [
-    "Block",
-    "Facts",
-    "Gallery",
-    "Heading",
-    "Items",
-    "Mark",
-    "Picture",
-    "Table",
-    "Text",
-    "to_html",
-    "to_markdown",
-]
-
 
 @dataclass(frozen=True)
 class Heading:
-    """A section's title, of level 2 or 3."""
+    """A section's title."""
 
     text: str
-    level: int = 2
 
 
 @dataclass(frozen=True)
@@ -113,8 +98,8 @@ def to_markdown(title: str, blocks: Sequence[Block]) -> str:
 
 def _markdown(block: Block) -> str:
     match block:
-        case Heading(text, level):
-            return f"{'#' * level} {text}"
+        case Heading(text):
+            return f"## {text}"
         case Text(text):
             return text
         case Items(texts):

@@ -14,25 +14,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = [
-    "BAND",
-    "BLUES",
-    "INK",
-    "LEGEND",
-    "MUTED",
-    "ORANGES",
-    "REFERENCE",
-    "SMALL",
-    "TITLE",
-    "colours",
-    "label",
-    "layered",
-    "marker",
-    "panels",
-    "plain_axes",
-    "save_figure",
-]
-
 INK, MUTED = "#333333", "#666666"
 """Dark for reference lines, grey for remarks."""
 BLUES, ORANGES = ("#1f5fa8", "#5aa0e0", "#0b3057"), ("#d9661f", "#f0a35e", "#8a3d0b")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["NONE", "ascii_minus", "mean_std", "number", "spread", "whole_range"]
-
 NONE = "–"
 """Stands for a number that does not exist."""
 _MINUS = "−"

@@ -17,8 +17,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from lfo.reporting.numbers import number
 
-__all__ = ["Array", "Estimate", "estimate", "iqm", "mean", "stratified_interval"]
-
 Array = NDArray[np.floating[Any]]
 Statistic = Callable[[Array, int], Array]
 

@@ -21,14 +21,12 @@ import torch
 
 from lfo.algorithms.protocol import Agent
 from lfo.atomic import atomic_file, check_folder, make_folder, read_csv, write_csv, write_whole
-from lfo.datasets import LfoError
 from lfo.datasets.columns import refuse_if_larger_than_memory
 from lfo.datasets.hdf5 import plain_dataset
+from lfo.errors import LfoError, one_line
 from lfo.locks import claimed
 from lfo.runs.schema import check_interactions, check_record, check_rows
 from lfo.runs.upgrade import upgrade_checkpoint
-
-__all__ = ["CHECKPOINT_FORMAT", "RunFolder"]
 
 CHECKPOINT_FORMAT = 2
 _LOCK = ".run.lock"
@@ -120,7 +118,7 @@ class RunFolder:
             raise _unreadable(path, error) from error
         except (ValueError, RecursionError) as error:
             raise LfoError(
-                f"{path}: expected JSON, found something else ({' '.join(str(error).split())[:100]}); restore the "
+                f"{path}: expected JSON, found something else ({one_line(error)}); restore the "
                 "file from a copy, or train the run again"
             ) from error
         return check_record(path, info)
@@ -178,7 +176,7 @@ class RunFolder:
         except Exception as error:  # a damaged archive can raise anything
             raise LfoError(
                 f"{path}: expected a checkpoint of this project, found a damaged or foreign file "
-                f"({' '.join(str(error).split())[:80] or type(error).__name__}); restore the file from a copy, or "
+                f"({one_line(error, 80)}); restore the file from a copy, or "
                 "train the run again"
             ) from error
         found = state.get("format") if isinstance(state, dict) else None
@@ -271,7 +269,7 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
         except PermissionError as error:
             raise _unreadable(path, error) from error
         except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
-            found = f"a damaged file ({' '.join(str(error).split())[:80]})"
+            found = f"a damaged file ({one_line(error, 80)})"
     raise LfoError(
         f"{path}: expected a round's interactions in HDF5, found {found}; restore the file from a copy, or run "
         "interact with --overwrite"
@@ -279,5 +277,5 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def _unreadable(path: Path, error: OSError) -> LfoError:
-    reason = error.strerror or " ".join(str(error).split())[:80]
+    reason = error.strerror or one_line(error, 80)
     return LfoError(f"{path}: cannot be read ({reason}); check its permissions")

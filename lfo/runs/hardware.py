@@ -11,8 +11,6 @@ import torch
 from lfo.datasets import LfoError
 from lfo.processes import available_cores, usable_memory
 
-__all__ = ["machine", "pick_device", "require_memory"]
-
 
 def pick_device(name: str) -> torch.device:
     """``auto`` is CUDA where there is a usable GPU, else the CPU.

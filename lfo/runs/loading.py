@@ -16,8 +16,6 @@ from lfo.runs.folder import RunFolder
 from lfo.runs.hardware import pick_device, require_memory
 from lfo.settings import configure, upgrade_config
 
-__all__ = ["attach_inverse", "load_agent", "load_data", "restore"]
-
 
 def load_agent(out: RunFolder, device: str = "auto") -> Agent:
     """The agent of a run, with its inverse dynamics if it has learned them.

@@ -14,8 +14,6 @@ from lfo.runs.folder import RunFolder
 from lfo.runs.hardware import machine
 from lfo.settings import upgrade_config
 
-__all__ = ["Member", "check_same_run", "describe"]
-
 
 @dataclass(frozen=True)
 class Member:
@@ -54,6 +52,7 @@ def _describe_data(data: Transitions) -> dict[str, Any]:
         "env": data.metadata.env_id,
         "random_frac": data.metadata.random_frac,
         "policy": data.metadata.policy,
+        "dimensions": [data.metadata.dimension(i) for i in range(len(data.metadata.state_names))],
         "transitions": len(data),
         "episodes": data.num_episodes,
         "return_mean": float(returns.mean()),

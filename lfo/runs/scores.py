@@ -11,8 +11,6 @@ import numpy as np
 if TYPE_CHECKING:
     from lfo.runs.folder import RunFolder
 
-__all__ = ["PI_O", "Rounds", "read_rounds", "stopped_members"]
-
 PI_O = "pi_o"
 """What CSV and JSON files call the policy that recorded the data. Texts call it π_o."""
 

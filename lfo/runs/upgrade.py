@@ -9,8 +9,6 @@ import torch
 
 from lfo.envs.spaces import ActionSpace
 
-__all__ = ["upgrade_checkpoint"]
-
 
 def upgrade_checkpoint(state: dict[str, Any]) -> dict[str, Any]:
     """A checkpoint of format 1 as one of format 2.

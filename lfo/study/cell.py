@@ -6,9 +6,7 @@ import shlex
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
-from lfo.acting.evaluation import Evaluation
 from lfo.acting.rounds import evaluate, learn_inverse
 from lfo.algorithms import registry
 from lfo.atomic import write_csv
@@ -21,8 +19,6 @@ from lfo.study.status import Status, read_status, write_status
 from lfo.training.loop import train
 from lfo.training.progress import Progress
 from lfo.training.sources import demonstrations
-
-__all__ = ["run_cell", "work_on", "work_units"]
 
 FINAL_SEED = 1_000_000
 """Of the final evaluation's starts; a round's is 10,000 + its number."""
@@ -80,7 +76,7 @@ def run_cell(study: Study, cell: Cell, folder: Path, device: str, told: _Told) -
     )
     told.evaluating()
     final = evaluate(agent, cell.env, episodes=study.final_episodes, seed=FINAL_SEED)
-    write_csv(out.path / "scores.csv", _scores(final, members))
+    write_csv(out.path / "scores.csv", final.rows(study.seeds, [member.dataset for member in members]))
     if registry.spec(cell.algo).portrait:
         from lfo.reporting.portraits import save as save_portrait
 
@@ -104,21 +100,6 @@ def _load(path: Path, study: Study, cell: Cell) -> Transitions:
 def _inverse_begun(out: RunFolder) -> bool:
     """Whether training is over, which is when the checkpoint has an inverse stage."""
     return out.checkpoint_path.is_file() and "inverse" in out.load_checkpoint()
-
-
-def _scores(final: Evaluation, members: list[Member]) -> list[dict[str, Any]]:
-    return [
-        {
-            "member": m,
-            "seed": member.seed,
-            "dataset": member.dataset,
-            "episode": episode,
-            "return": float(final.returns[m, episode]),
-            "length": int(final.lengths[m, episode]),
-        }
-        for m, member in enumerate(members)
-        for episode in range(final.returns.shape[1])
-    ]
 
 
 def work_units(study: Study, cell: Cell) -> tuple[float, float, float]:

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
 
-__all__ = ["Line", "Panel", "curves", "panel_file", "seeds"]
-
 
 @dataclass(frozen=True)
 class Line:

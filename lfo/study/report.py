@@ -43,8 +43,6 @@ from lfo.study.figures import Line, Panel, curves, panel_file, seeds
 from lfo.study.spec import Cell, Study, cells, flat, load_study
 from lfo.study.status import Status, read_status
 
-__all__ = ["CellResults", "Results", "Scores", "read_results", "verdict", "write_report"]
-
 ROUNDING = 0.05
 """Rounding error of the published numbers, which decides where neither side has any spread."""
 
@@ -363,9 +361,10 @@ def _draw(results: Results, figures: Path) -> tuple[list[Path], _Pictures]:
     for env in results.study.envs:
         panels = _panels(results, env)
         safe = env.replace("/", "_")
-        drawn += curves(safe, panels, results.study.rounds * results.study.interactions, figures)
+        if any(line.scores.size for panel in panels for line in panel.lines):
+            drawn += curves(safe, panels, results.study.rounds * results.study.interactions, figures)
+            lines.append(_curves_picture(env, panels))
         drawn.append(seeds(safe, panels, figures / f"seeds-{safe}.png"))
-        lines.append(_curves_picture(env, panels))
         dots.append(
             Picture(
                 f"figures/seeds-{safe}.png",
@@ -452,7 +451,8 @@ def _blocks(results: Results, pictures: _Pictures) -> list[Block]:
     blocks.append(Text(RULE))
     if missing:
         blocks += [Heading("What is missing"), Items(missing, alert=True)]
-    blocks += [Heading("Return against interactions"), *pictures.curves]
+    if pictures.curves:
+        blocks += [Heading("Return against interactions"), *pictures.curves]
     blocks += [Heading("Every seed"), Gallery(pictures.seeds)]
     blocks += [Heading("Every cell in full"), *(_full_table(results, env) for env in study.envs)]
     if pictures.portraits:
@@ -491,12 +491,12 @@ def _judged(results: Results, found: CellResults) -> str:
 
 def _facts(results: Results) -> list[tuple[str, str]]:
     study, infos = results.study, [found.info for found in results.cells if found.info]
-    busy = sum(found.status.seconds for found in results.cells)
+    busy, clock = sum(found.status.seconds for found in results.cells), _at_work(results.cells)
     name = shlex.quote(results.folder.resolve().name)
     facts = [
         ("protocol", _PROTOCOLS[study.protocol]),
-        ("hours, summed over cells", f"{busy / 3600:.1f}"),
-        ("hours by the clock", f"{_at_work(results.cells) / 3600:.1f}"),
+        ("hours, summed over cells", f"{busy / 3600:.1f}" if busy else ""),
+        ("hours by the clock", f"{clock / 3600:.1f}" if clock else ""),
         ("command", f"`d3g-lfo study {name}/study.toml -o {name}`"),
         ("versions", "; ".join(_unique(_listed(info.get("versions", {})) for info in infos))),
         ("machine", "; ".join(_unique(_machine(info.get("machine")) for info in infos))),
@@ -584,34 +584,30 @@ def _printed(paper: Published) -> str:
 
 def _full_table(results: Results, env: str) -> Table:
     least = threshold(env)
-    heads = ["random", "seeds", "final score", "IQM of final [95% interval]"]
-    heads += [
-        "best of rounds (optimistic)",
-        *([] if least is None else [f"success (≥ {number(least, 'g')})"]),
-    ]
+    heads = ["random", "seeds", "final score", "IQM of final [95% interval]", "best of rounds (optimistic)"]
+    heads += ["success" if least is None else f"success (≥ {number(least, 'g')})"]
     heads += ["interactions", "gradient steps", "hours"]
-    rows = []
-    for found in results.cells:
-        if found.cell.env == env:
-            success = [] if least is None else [NONE if found.success is None else f"{found.success:.0%}"]
-            hours = f"{found.status.seconds / 3600:.2f}" if found.status.seconds else NONE
-            rows.append([found.short, *_full_row(found.scores, success), hours])
-    return Table(env, heads, rows)
+    rows = [_full_row(found) for found in results.cells if found.cell.env == env]
+    known = [n for n in range(len(heads)) if any(row[n] != NONE for row in rows)]
+    return Table(env, [heads[n] for n in known], [[row[n] for n in known] for row in rows])
 
 
-def _full_row(scores: Scores, success: list[str]) -> list[str]:
+def _full_row(found: CellResults) -> list[str]:
+    scores = found.scores
+    hours = f"{found.status.seconds / 3600:.2f}" if found.status.seconds else NONE
     if len(scores) == 0:
-        return ["0", "missing", NONE, NONE, *(NONE for _ in success), NONE, NONE]
+        return [found.short, "0", "missing", NONE, NONE, NONE, NONE, NONE, hours]
     low, high = stratified_interval(scores.final, scores.datasets)
-    best = scores.best[np.isfinite(scores.best)]
     return [
+        found.short,
         str(len(scores)),
         spread(scores.final),
         f"{number(float(iqm(scores.final)))} [{number(float(low))}, {number(float(high))}]",
-        spread(best),
-        *success,
+        spread(scores.best[np.isfinite(scores.best)]),
+        NONE if found.success is None else f"{found.success:.0%}",
         whole_range(scores.interactions),
         whole_range(scores.gradient_steps),
+        hours,
     ]
 
 
@@ -644,7 +640,7 @@ def _reading(results: Results) -> list[Block]:
         "seeds, 1,000,000 transitions and 1,000,000 steps.",
     ]
     known = [(env, least) for env in results.study.envs if (least := threshold(env)) is not None]
-    if known:
+    if known and any(found.success is not None for found in results.cells):
         levels = ", ".join(f"{number(least, 'g')} in {env}" for env, least in known)
         items.insert(
             3,

@@ -21,8 +21,6 @@ from lfo.runs.folder import RunFolder
 from lfo.runs.scores import PI_O, read_rounds, stopped_members
 from lfo.study.spec import Cell, Study, data_names
 
-__all__ = ["Results", "cell_results"]
-
 
 class Results:
     """Writes ``results.csv`` anew whenever something is finished.

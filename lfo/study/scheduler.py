@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from lfo.atomic import check_folder, make_folder, read_csv
+from lfo.atomic import check_folder, make_folder, read_csv, write_whole
 from lfo.datasets import LfoError
 from lfo.locks import locked
 from lfo.processes import available_cores
@@ -38,13 +38,11 @@ from lfo.study.spec import (
     inverse_config,
     load_study,
     same_study,
-    save_study,
+    to_toml,
 )
 from lfo.study.status import Overview, overview, read_status, write_status
 from lfo.study.worker import STOPPED
 from lfo.training.interrupts import interruptible
-
-__all__ = ["run"]
 
 POLL_SECONDS = 0.2
 TELL_SECONDS = 1.0
@@ -131,7 +129,7 @@ def _agree(folder: Path, study: Study) -> Study:
     """Write the study that the folder holds from now on: the old one, with what this start adds."""
     path = folder / "study.toml"
     whole = same_study(load_study(path), study, path) if path.is_file() else study
-    save_study(whole, path)
+    write_whole(path, to_toml(whole))
     for name in ("data", "cells", "logs"):
         (folder / name).mkdir(exist_ok=True)
     return whole

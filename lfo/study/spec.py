@@ -26,15 +26,14 @@ import tomli_w
 from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
 from lfo.algorithms import registry
-from lfo.atomic import write_whole
 from lfo.datasets.policies import expert_envs
-from lfo.errors import data_error
+from lfo.errors import LfoError
 from lfo.settings import (
     Count,
     Fraction,
     Precision,
     Whole,
-    check,
+    check_all,
     configure,
     read_settings,
     suggest,
@@ -44,25 +43,6 @@ from lfo.settings import (
 if TYPE_CHECKING:
     from lfo.algorithms.inverse import InverseConfig
     from lfo.algorithms.protocol import Config
-
-__all__ = [
-    "PROTOCOLS",
-    "Cell",
-    "Study",
-    "algorithm_config",
-    "cells",
-    "data_names",
-    "flat",
-    "inverse_config",
-    "load_study",
-    "make_study",
-    "parts",
-    "same_study",
-    "save_study",
-    "shipped",
-    "study_fields",
-    "to_toml",
-]
 
 PROTOCOLS: dict[str, dict[str, int]] = {
     "final": {},
@@ -213,36 +193,19 @@ def study_fields(values: Mapping[str, Any], where: str | Path) -> dict[str, Any]
     Raises:
         LfoError: an unknown field, or a value of the wrong type or out of range.
     """
-    kinds = _kinds() | dict.fromkeys(parts(), _TABLE)
-    checked = dict[str, Any]()
-    for name, value in values.items():
-        if name not in kinds:
-            raise data_error(
-                where,
-                name,
-                expected=f"a field of a study, one of {', '.join(kinds)}",
-                found="another name",
-                remedy=suggest(name, kinds),
-            )
-        checked[name] = check(value, kinds[name], where, name)
-        if name in parts():
+    kinds = get_type_hints(Study, include_extras=True) | dict.fromkeys(parts(), _TABLE)
+    del kinds["settings"]
+    checked = check_all(values, kinds, where, "a field of a study")
+    for name in parts():
+        if name in checked:
             checked[name] = upgrade_config(checked[name])
     for name in checked.get(INVERSE, {}):
         if name in _OWN:
-            raise data_error(
-                where,
-                f"{INVERSE}.{name}",
-                expected=f"the study's own field {_OWN[name]}",
-                found="a setting of the inverse stage",
-                remedy=f"set {_OWN[name]} instead",
+            raise LfoError(
+                f"{where}: {INVERSE}.{name}: expected the study's own field {_OWN[name]}, found a setting of the "
+                f"inverse stage; set {_OWN[name]} instead"
             )
     return checked
-
-
-def _kinds() -> dict[str, Any]:
-    kinds = get_type_hints(Study, include_extras=True)
-    del kinds["settings"]
-    return kinds
 
 
 def make_study(checked: Mapping[str, Any], where: str | Path) -> Study:
@@ -254,13 +217,7 @@ def make_study(checked: Mapping[str, Any], where: str | Path) -> Study:
     needed = {"envs": "environments, such as ['Reacher-v5']", "random_frac": "fractions, such as [0, 0.5, 1]"}
     for name, what in needed.items():
         if name not in checked:
-            raise data_error(
-                where,
-                name,
-                expected=f"a list of {what}",
-                found="nothing",
-                remedy="add a line for it",
-            )
+            raise LfoError(f"{where}: {name}: expected a list of {what}, found nothing; add a line for it")
     values: dict[str, Any] = {**PROTOCOLS[checked.get("protocol", "final")], **checked}
     settings = {name: table for name in parts() if (table := values.pop(name, None))}
     return Study(**values, settings=settings)
@@ -280,12 +237,10 @@ def load_study(path: str | Path, options: Mapping[str, Any] | None = None) -> St
         with resources.as_file(resources.files("lfo.study.shipped") / f"{path}.toml") as file:
             values = read_settings(file, "study")
     elif not Path(path).suffix and not Path(path).exists():
-        raise data_error(
-            path,
-            "study",
-            expected=f"a TOML file or the name of a study that ships ({', '.join(shipped())})",
-            found="neither",
-            remedy=suggest(str(path), shipped()).replace("correct or remove it", "check the name"),
+        remedy = suggest(str(path), shipped()).replace("correct or remove it", "check the name")
+        raise LfoError(
+            f"{path}: study: expected a TOML file or the name of a study that ships ({', '.join(shipped())}), "
+            f"found neither; {remedy}"
         )
     else:
         values = read_settings(path, "study")
@@ -309,11 +264,6 @@ def flat(study: Study) -> dict[str, Any]:
 def to_toml(study: Study) -> str:
     """All fields, to be read again by :func:`load_study`."""
     return tomli_w.dumps(flat(study))
-
-
-def save_study(study: Study, path: Path) -> None:
-    """Write a study's file."""
-    write_whole(path, to_toml(study))
 
 
 def algorithm_config(study: Study, algo: str) -> Config:
@@ -353,12 +303,9 @@ def same_study(old: Study, new: Study, where: Path) -> Study:
     for name in before | now:
         then, asked = before.get(name, {}), now.get(name, {})
         if name not in GROWING and then != asked:
-            raise data_error(
-                where,
-                name,
-                expected=f"{_shown(then)}, as the study was started",
-                found=_shown(asked),
-                remedy="start it with the same, or choose another -o",
+            raise LfoError(
+                f"{where}: {name}: expected {_shown(then)}, as the study was started, found {_shown(asked)}; start it "
+                "with the same, or choose another -o"
             )
     envs, fractions, algos = (dict.fromkeys((*before[name], *now[name])) for name in GROWING)
     return replace(old, envs=tuple(envs), random_frac=tuple(sorted(fractions)), algos=tuple(algos))

@@ -14,8 +14,6 @@ from lfo.atomic import write_whole
 from lfo.locks import locked
 from lfo.study.spec import Cell, cells, load_study
 
-__all__ = ["ACTIVE", "Overview", "Row", "Status", "overview", "read_status", "write_status"]
-
 ACTIVE = ("collecting", "training", "interacting", "evaluating")
 """States of a cell that is being worked on."""
 

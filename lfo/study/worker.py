@@ -26,8 +26,6 @@ from lfo.envs.make import make_env
 from lfo.locks import locked
 from lfo.study.spec import Study, cells, data_names, load_study
 
-__all__ = ["STOPPED", "collect_data", "main", "measure_experts"]
-
 STOPPED = 130
 """Exit code of a worker that was told to stop."""
 EXPERT_SEED = 2_000_000

@@ -13,8 +13,6 @@ from lfo.processes import require_memory
 from lfo.tabular.env import ENV_ID
 from lfo.tabular.grid import CAP, coordinates, make_grid
 
-__all__ = ["random_walk_dataset"]
-
 
 def random_walk_dataset(steps: int, seed: int = 0, **variations: Any) -> Transitions:
     """Take uniformly random actions and record the transitions, without the actions.

@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 
 from lfo.tabular.grid import CAP, coordinates, make_grid, step
 
-__all__ = ["ENV_ID", "GridWorldEnv", "register"]
-
 ENV_ID = "lfo/GridWorld-v0"
 
 

@@ -20,25 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lfo.atomic import atomic_file, write_whole
-from lfo.errors import LfoError, data_error
+from lfo.errors import LfoError
 from lfo.processes import share_out
 from lfo.tabular.grid import Grid, coordinates, make_grid, policy_return, policy_value
-
-__all__ = [
-    "EPISODES",
-    "EXPERIMENTS",
-    "Curve",
-    "Experiment",
-    "Task",
-    "Trial",
-    "greedy_path",
-    "load_trial",
-    "plan",
-    "run_experiments",
-    "run_trial",
-    "save_trial",
-    "trial_path",
-]
 
 EPISODES = 50_000
 REVERSED = (3, 2, 1, 0)
@@ -166,6 +150,8 @@ def run_trial(task: Task) -> Trial:
     Raises:
         LfoError: numba is not installed.
     """
+    from lfo.tabular.learners import Settings
+
     curve = EXPERIMENTS[task.experiment].curves[task.curve]
     grid = make_grid(**curve.grid)
     returns, values, policy = (_run_qss if curve.learner == "qss" else _run_qsa)(curve, grid, task)
@@ -174,15 +160,9 @@ def run_trial(task: Task) -> Trial:
         values=values,
         policy=policy,
         start_value=float(values[grid.start]),
-        true_start_value=float(policy_value(grid, policy, _gamma())[grid.start]),
+        true_start_value=float(policy_value(grid, policy, Settings().gamma)[grid.start]),
         policy_return=policy_return(grid, policy),
     )
-
-
-def _gamma() -> float:
-    from lfo.tabular.learners import Settings
-
-    return Settings().gamma
 
 
 def _generators(task: Task, phase: int) -> tuple[np.random.Generator, np.random.Generator]:
@@ -249,14 +229,11 @@ def load_trial(path: Path, task: Task) -> Trial:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in Trial.__dataclass_fields__}
     except (KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise data_error(path, "trial", expected="a stored trial", found=str(error), remedy=remedy) from error
+        raise LfoError(f"{path}: trial: expected a stored trial, found {error}; {remedy}") from error
     if arrays["returns"].shape != (task.episodes + 1,) or not np.isfinite(arrays["returns"]).all():
-        raise data_error(
-            path,
-            "returns",
-            expected=f"{task.episodes + 1} finite numbers",
-            found=f"shape {arrays['returns'].shape}",
-            remedy=remedy,
+        raise LfoError(
+            f"{path}: returns: expected {task.episodes + 1} finite numbers, found shape {arrays['returns'].shape}; "
+            f"{remedy}"
         )
     numbers = {name: float(arrays[name]) for name in ("start_value", "true_start_value", "policy_return")}
     return Trial(arrays["returns"], arrays["values"], arrays["policy"], **numbers)
@@ -338,9 +315,9 @@ def _read_settings(path: Path) -> dict[str, Any]:
         settings = json.loads(path.read_text(encoding="utf-8"))
         return {"seed": settings["seed"], "episodes": settings["episodes"]}
     except (ValueError, TypeError, KeyError) as error:
-        remedy = "pass --overwrite to start again, or choose another folder"
-        raise data_error(
-            path, "settings", expected="seed and episodes", found=repr(error), remedy=remedy
+        raise LfoError(
+            f"{path}: settings: expected seed and episodes, found {error!r}; pass --overwrite to start again, or "
+            "choose another folder"
         ) from error
 
 

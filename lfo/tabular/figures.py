@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Band", "curves_figure", "values_figure"]
-
 WIDTH = 6.4
 """Inches. Text stays readable where the picture is shown 400 pixels wide."""
 

@@ -14,20 +14,6 @@ from numpy.typing import NDArray
 
 from lfo.errors import LfoError
 
-__all__ = [
-    "CAP",
-    "DIRECTIONS",
-    "Grid",
-    "best_return",
-    "coordinates",
-    "make_grid",
-    "policy_return",
-    "policy_value",
-    "step",
-    "transition_probabilities",
-    "value_iteration",
-]
-
 DIRECTIONS = ("up", "down", "left", "right")
 """A direction's number is its place here. Ties go to the first."""
 UP, DOWN, LEFT, RIGHT = range(4)

@@ -23,22 +23,6 @@ try:
 except ImportError as error:
     raise LfoError("gridworld: the package numba is not installed; run `pip install numba`") from error
 
-__all__ = [
-    "Inverse",
-    "QsaTable",
-    "QssTable",
-    "Settings",
-    "given_inverse",
-    "learn_qsa",
-    "learn_qss",
-    "qsa_policy",
-    "qsa_table",
-    "qss_policy",
-    "qss_table",
-    "random_walk",
-    "unknown_inverse",
-]
-
 F = TypeVar("F", bound=Callable[..., object])
 
 

@@ -7,8 +7,6 @@ from numpy.typing import NDArray
 
 from lfo.reporting.statistics import Array
 
-__all__ = ["LEARNED", "episodes_to_learn", "report_points", "window_means"]
-
 LEARNED = 0.95
 """Share of the gap between never arriving and the best return that a learned policy closes."""
 

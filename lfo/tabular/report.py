@@ -32,8 +32,6 @@ from lfo.tabular.figures import Band, curves_figure, values_figure
 from lfo.tabular.grid import CAP, Grid, best_return, make_grid
 from lfo.tabular.learning import LEARNED, episodes_to_learn, report_points, window_means
 
-__all__ = ["FINDINGS", "Finding", "Summary", "write_report"]
-
 ALIKE = 0.1
 """Two learners are alike, and one is not slowed down, if the episodes they need differ by less than this share."""
 VERDICTS = {

@@ -14,8 +14,6 @@ from torch import Tensor
 from lfo.algorithms.protocol import Agent
 from lfo.training.sources import Table
 
-__all__ = ["EAGER_STEPS", "ReplayedSteps", "eager_step", "record_cuda_graph"]
-
 EAGER_STEPS = 256
 """Steps before the first recording: until then settings that Python decides may still change (σ's rate)."""
 

@@ -10,8 +10,6 @@ from torch import Tensor
 from lfo.algorithms.protocol import Agent
 from lfo.errors import LfoError
 
-__all__ = ["Divergence"]
-
 
 class Divergence:
     """Watches an agent. The other members go on, since members never mix.

@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from threading import current_thread, main_thread
 from typing import Any
 
-__all__ = ["interruptible"]
-
 
 @contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:

@@ -10,7 +10,7 @@ import ctypes
 import math
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -25,7 +25,6 @@ from lfo.runs.folder import RunFolder
 from lfo.runs.hardware import pick_device, require_memory
 from lfo.runs.loading import restore
 from lfo.runs.record import Member, check_same_run, describe
-from lfo.settings import configure
 from lfo.training.cuda_graphs import ReplayedSteps, eager_step
 from lfo.training.divergence import Divergence
 from lfo.training.interrupts import interruptible
@@ -33,8 +32,6 @@ from lfo.training.metrics import MetricsLog
 from lfo.training.progress import Progress
 from lfo.training.seeding import seeded
 from lfo.training.sources import Table
-
-__all__ = ["BLOCK", "build", "fit", "run_steps", "train"]
 
 BLOCK = 256
 """Steps whose minibatches are drawn at once."""
@@ -192,45 +189,30 @@ def train(
         KeyboardInterrupt: after Ctrl-C, the checkpoint written.
     """
     with nullcontext() if out is None else out.claim("train"):
-        return _train(datasets, algorithm, config, members, steps, device, out, resume, command, progress)
-
-
-def _train(
-    datasets: Sequence[Transitions],
-    algorithm: type[Any],
-    config: Config,
-    members: Sequence[Member],
-    steps: int,
-    device: str,
-    out: RunFolder | None,
-    resume: bool,
-    command: str | None,
-    progress: Progress | None,
-) -> tuple[Agent, Table]:
-    where = pick_device(device)
-    agent, table = build(algorithm, config, datasets, members, where)
-    if where.type == "cuda":
-        torch.set_float32_matmul_precision("high" if agent.precision == "tf32" else "highest")
-    info = describe(agent, datasets, members, steps, command)
-    agent.record = info
-    history = None
-    if out is not None and resume:
-        check_same_run(out, info)
-        if steps < (most := int(out.info()["steps"])):
-            raise LfoError(
-                f"{out.path}: --resume: steps: expected at least the {most:,} that the run was started for, found "
-                f"{steps:,}; leave --steps out, or train into another folder"
-            )
-        if out.checkpoint_path.is_file():
-            history = _restore(agent, out)
-        out.write_info({**out.info(), "steps": steps})
-    elif out is not None:
-        out.write_info(info)
-    if agent.learns_offline:
-        _fit(agent, table, steps, out, history, progress or Progress())
-    if out is not None:
-        out.save_agent(agent)
-    return agent, table
+        where = pick_device(device)
+        agent, table = build(algorithm, config, datasets, members, where)
+        if where.type == "cuda":
+            torch.set_float32_matmul_precision("high" if agent.precision == "tf32" else "highest")
+        info = describe(agent, datasets, members, steps, command)
+        agent.record = info
+        history = None
+        if out is not None and resume:
+            check_same_run(out, info)
+            if steps < (most := int(out.info()["steps"])):
+                raise LfoError(
+                    f"{out.path}: --resume: steps: expected at least the {most:,} that the run was started for, found "
+                    f"{steps:,}; leave --steps out, or train into another folder"
+                )
+            if out.checkpoint_path.is_file():
+                history = _restore(agent, out)
+            out.write_info({**out.info(), "steps": steps})
+        elif out is not None:
+            out.write_info(info)
+        if agent.learns_offline:
+            _fit(agent, table, steps, out, history, progress or Progress())
+        if out is not None:
+            out.save_agent(agent)
+        return agent, table
 
 
 def _restore(agent: Agent, out: RunFolder) -> Tensor | None:
@@ -244,45 +226,6 @@ def _restore(agent: Agent, out: RunFolder) -> Tensor | None:
     restore(agent, out, state)
     history: Tensor | None = state.get("history")
     return history
-
-
-def fit(
-    algorithm: type[Any],
-    data: Transitions,
-    *,
-    seeds: Iterable[int] = (0,),
-    steps: int = 50_000,
-    device: str = "auto",
-    progress: Progress | None = None,
-    **settings: Any,
-) -> Any:
-    """Train one member for each seed on one data set, keeping nothing on disk. ``D3G.fit`` is this.
-
-    Args:
-        algorithm: a class such as :class:`~lfo.algorithms.d3g.D3G`.
-        data: from :func:`lfo.datasets.load`.
-        seeds: one member each.
-        steps: gradient steps.
-        device: ``auto``, ``cpu`` or ``cuda``.
-        progress: told of every step.
-        **settings: fields of the algorithm's config, such as ``hidden=128``.
-
-    Raises:
-        LfoError: a setting that the algorithm does not have, or a wrong value; see :func:`train` for more.
-    """
-    from lfo.algorithms import registry
-
-    config = configure(registry.spec(algorithm.name).config(), settings, where=f"{algorithm.__name__}.fit")
-    members = [Member(seed) for seed in seeds]
-    return train(
-        [data],
-        algorithm=algorithm,
-        config=config,
-        members=members,
-        steps=steps,
-        device=device,
-        progress=progress,
-    )[0]
 
 
 def _fit(

@@ -9,8 +9,6 @@ from typing import Any
 
 from lfo.runs.folder import RunFolder
 
-__all__ = ["MetricsLog", "columns"]
-
 
 class MetricsLog:
     """A row for each member and log step.

@@ -10,8 +10,6 @@ from typing import Any
 
 from tqdm import tqdm
 
-__all__ = ["Bars", "Progress", "Shown", "as_progress", "stage_title"]
-
 _BAR = 20
 """Characters that a bar needs to be readable."""
 _FIGURES = 2

@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-__all__ = ["seeded"]
-
 
 def seeded(seed: int, *stream: int) -> torch.Generator:
     """A CPU generator that is a function of a member's seed and of what it is for."""

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from lfo.algorithms.protocol import Agent
 from lfo.datasets import Transitions
+from lfo.errors import LfoError
 from lfo.nn.batches import ActionBatch, Batch
 from lfo.nn.scaling import Units
-
-__all__ = ["ReplayBuffer", "Table", "demonstrations"]
+from lfo.processes import usable_memory
 
 
 class _Rows(nn.Module):
@@ -52,11 +52,15 @@ class Table(_Rows):
         datasets: the data sets of the run.
         members: for each member the index of its data set.
         units: the scales of each member.
+
+    Raises:
+        LfoError: the data and the table together need more memory than there is.
     """
 
     def __init__(self, datasets: Sequence[Transitions], members: Sequence[int], units: Units) -> None:
         super().__init__()
         self.state_dim = datasets[0].state_dim
+        _require_memory(sum(map(len, datasets)), self.state_dim)
         starts = np.cumsum([0, *(len(data) for data in datasets)])
         self.first = [int(starts[index]) for index in members]
         self.count = [len(datasets[index]) for index in members]
@@ -153,6 +157,17 @@ def demonstrations(agent: Agent, datasets: Sequence[Transitions], which: Sequenc
     if agent.learns_offline:
         return None
     return Table(datasets, which, deepcopy(agent.units).cpu()).to(agent.units.device)
+
+
+def _require_memory(rows: int, state_dim: int) -> None:
+    """Check that so many transitions fit into memory, in float32, as they were read and in the table."""
+    need, memory = rows * (4 * (2 * state_dim + 1) + 2 + 4 * (2 * state_dim + 3)), usable_memory()
+    if need > memory:
+        raise LfoError(
+            f"data set: size: expected one that can be trained on in the {memory / 2**30:.1f} GiB of memory here, found "
+            f"that {rows:,} transitions of {state_dim} dimensions need {need / 2**30:.1f} GiB; train on fewer episodes, "
+            "or on a machine with more memory"
+        )
 
 
 def _fill(rows: Tensor, data: Transitions, units: Units) -> None:

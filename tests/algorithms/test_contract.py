@@ -19,7 +19,7 @@ from lfo.algorithms import registry
 from lfo.datasets import LfoError, Transitions, load, save
 from lfo.runs.record import Member
 from lfo.training.divergence import Divergence
-from lfo.training.loop import fit, run_steps, train
+from lfo.training.loop import run_steps, train
 from lfo.training.progress import Progress
 from lfo.training.seeding import seeded
 
@@ -305,6 +305,6 @@ def test_fit_is_the_three_line_interface() -> None:
 
 
 def test_bco_needs_its_demonstrations() -> None:
-    agent = fit(BCO, make_data(), steps=0, device="cpu", **TINY)
+    agent = trained("bco", [0], [make_data()], [0])
     with pytest.raises(LfoError, match="demonstrations"):
         learn_inverse(agent, ENV, **ROUND)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import pytest
 import torch
 
 from lfo import D3G, D3GConfig
@@ -54,16 +53,11 @@ def test_time_limits_bootstrap_and_terminations_do_not() -> None:
         assert stops.flatten().tolist() == expected
 
 
-LEARNED = {"steps": 6000, "hidden": 32, "batch_size": 64, "gamma": 0.9, "device": "cpu"}
+SMALL = {"hidden": 32, "batch_size": 64, "gamma": 0.9, "polyak": 0.02, "device": "cpu", "progress": False}
 
 
-@pytest.fixture(scope="module")
-def learned() -> D3G:
-    return D3G.fit(line(), seeds=[0, 1], **LEARNED)
-
-
-def test_learns_where_to_go_and_stays_within_reach(learned: D3G) -> None:
-    agent = learned
+def test_learns_where_to_go_and_stays_within_reach() -> None:
+    agent = D3G.fit(line(), seeds=[0, 1], steps=3000, **SMALL)
     places = torch.tensor([-0.9, -0.5, 0.5, 0.9])
     states = torch.stack([places, torch.full_like(places, 7.0)], dim=1).expand(2, -1, -1)
     aims = agent.aim(states)
@@ -86,9 +80,10 @@ def test_the_aim_is_the_proposal_or_where_the_model_brings_it_back() -> None:
     assert not torch.allclose(reached, proposed)
 
 
-def test_bf16_learns_the_same_within_its_precision(learned: D3G) -> None:
-    states = torch.tensor([[[-0.8, 7.0], [-0.4, 7.0], [0.4, 7.0], [0.8, 7.0]]]).expand(2, -1, -1)
-    exact = learned.aim(states)[:1, :, 0]
-    rough = D3G.fit(line(), seeds=[0], precision="bf16", **LEARNED).aim(states[:1])[..., 0]
+def test_bf16_learns_the_same_within_its_precision() -> None:
+    states = torch.tensor([[[-0.8, 7.0], [-0.4, 7.0], [0.4, 7.0], [0.8, 7.0]]])
+    exact, rough = (
+        D3G.fit(line(), steps=300, precision=precision, **SMALL).aim(states) for precision in ("fp32", "bf16")
+    )
     assert not torch.equal(exact, rough)
-    torch.testing.assert_close(exact, rough, atol=0.15, rtol=0)
+    torch.testing.assert_close(exact, rough, atol=0.01, rtol=0)

@@ -45,10 +45,10 @@ def test_a_shared_option_says_its_default_and_keeps_none() -> None:
 
 
 def test_algorithms_are_those_registered_when_it_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "expected one of d3g, bco, iqss, found 'toy'" in CliRunner().invoke(toy, ["--algo", "toy"]).output
+    assert "expected one of d3g, bco, qsi, found 'toy'" in CliRunner().invoke(toy, ["--algo", "toy"]).output
     monkeypatch.setitem(registry.MODULES, "toy", "nowhere")
     assert CliRunner().invoke(toy, ["--algo", "toy"]).output.startswith("toy None")
-    assert "[d3g|bco|iqss|toy]" in CliRunner().invoke(toy, ["--help"], terminal_width=200).output
+    assert "[d3g|bco|qsi|toy]" in CliRunner().invoke(toy, ["--help"], terminal_width=200).output
 
 
 def test_the_shell_completes_algorithms() -> None:

@@ -115,9 +115,10 @@ def test_table(run):
     code, out, err = run("inspect", "hopper_medium-v2.hdf5")
     assert (code, err) == (0, "")
     for text in (
-        "3 rows",
+        "2 rows",
         "no `next_observations`",
-        "15 of 3-dimensional",
+        "next states of 1 terminal",
+        "16 of 3-dimensional",
         "D4RL score",
         "s[2]",
         "s'-s[0]",

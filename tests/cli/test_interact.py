@@ -300,3 +300,16 @@ def test_wrong_usage_exits_2(interacted: Path, words: list[str]) -> None:
     done = d3g(*(interacted if word == "RUN" else word for word in words))
     assert done.code == 2
     assert done.err.startswith(f"Usage: d3g-lfo {words[0]} ")
+
+
+@pytest.mark.parametrize(("data", "warned"), [(1e6, True), (-1e6, False)])
+def test_warns_of_a_policy_that_does_worse_than_its_data(
+    interacted: Path, tmp_path: Path, data: float, warned: bool
+) -> None:
+    run = copy(interacted, tmp_path)
+    info = json.loads((run / "run.json").read_text())
+    info["datasets"][0]["return_mean"] = data
+    (run / "run.json").write_text(json.dumps(info))
+    done = d3g("interact", run, "--resume", "--rounds", "3")
+    assert done.code == 0
+    assert ("less than the 1e+06 of its data; add rounds (`--resume --rounds 8`)" in done.err) == warned

@@ -13,7 +13,8 @@ from unittest import mock
 
 import pytest
 
-from lfo.cli._progress import Bars, Lines, bars
+from lfo.cli._progress import Lines, bars
+from lfo.training.progress import Bars
 
 
 class Clock:

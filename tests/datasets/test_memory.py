@@ -16,7 +16,7 @@ def test_arrays_are_the_flat_layout() -> None:
     assert data.episode_lengths().tolist() == [5, 7, 6]
     del columns["next_observations"]
     shorter = from_arrays(**columns, metadata=Metadata(source="mine"))
-    assert shorter.metadata.dropped == 3
+    assert shorter.metadata.dropped == 3 - columns["terminals"].sum()
     assert shorter.metadata.source == "mine"
     with pytest.raises(LfoError, match="terminals, timeouts: expected at least one"):
         from_arrays(columns["observations"], columns["rewards"])

@@ -79,20 +79,24 @@ def test_no_transition_crosses_an_episode(tmp_path, structure):
     columns["observations"] = where  # (episode, row)
     del columns["next_observations"]
     path = write_h5(tmp_path / "a.h5", columns)
-    kept = n - len(lengths)
-    if kept == 0:
+    ends = np.cumsum(lengths) - 1
+    terminal = columns["terminals"][ends]
+    if max(lengths) == 1:
         with pytest.raises(LfoError, match="at least 1 row"):
             load(path)
         return
     data = load(path)
-    assert len(data) == kept
-    assert data.metadata.dropped == len(lengths)
+    rows = data.states[:, 1].astype(int)
+    assert len(data) == n - len(lengths) + terminal.sum()
+    assert data.metadata.dropped == len(lengths) - terminal.sum()
     assert "next_observations" in data.metadata.dropped_reason
     np.testing.assert_array_equal(data.states[:, 0], data.next_states[:, 0])
-    np.testing.assert_array_equal(data.states[:, 1] + 1, data.next_states[:, 1])
-    np.testing.assert_array_equal(data.rewards, columns["rewards"][data.states[:, 1].astype(int)])
-    assert data.episode_lengths().tolist() == [k - 1 for k in lengths if k > 1]
-    assert not data.terminated.any()
+    alone = np.isin(rows, ends[np.array(lengths) == 1])  # a terminal row with none before it stands still
+    np.testing.assert_array_equal(data.states[:, 1] + ~alone, data.next_states[:, 1])
+    np.testing.assert_array_equal(data.rewards, columns["rewards"][rows])
+    kept = [k - 1 + over for k, over in zip(lengths, terminal, strict=True)]
+    assert data.episode_lengths().tolist() == [k for k in kept if k]
+    np.testing.assert_array_equal(data.terminated, columns["terminals"][rows])
 
 
 @same_folder
@@ -105,18 +109,27 @@ def test_with_and_without_next_observations_agree_inside_episodes(tmp_path, leng
     inside = ~(full.terminated | full.truncated)
     inside[-1] = False
     for name in ("states", "next_states", "rewards"):
-        np.testing.assert_array_equal(getattr(full, name)[inside], getattr(bare, name))
+        np.testing.assert_array_equal(getattr(full, name)[inside], getattr(bare, name)[~bare.terminated])
+    for name in ("states", "rewards"):
+        found = getattr(bare, name)[bare.terminated]
+        np.testing.assert_array_equal(getattr(full, name)[full.terminated], found)
 
 
 def test_many_episodes_without_next_observations(tmp_path):
     """Against plain indexing."""
     columns = recording(tuple(np.random.default_rng(1).integers(1, 60, 3000)), dim=3)
     del columns["next_observations"]
-    ends = columns["terminals"] | columns["timeouts"]
-    rows = np.flatnonzero(~ends)
+    states, terminals = columns["observations"], columns["terminals"]
+    ends = terminals | columns["timeouts"]
+    rows = np.flatnonzero(~ends | terminals)
     data = load(write_h5(tmp_path / "a.h5", columns))
-    np.testing.assert_array_equal(data.states, columns["observations"][rows])
-    np.testing.assert_array_equal(data.next_states, columns["observations"][rows + 1])
+    np.testing.assert_array_equal(data.states, states[rows])
+    first = np.append(True, ends[:-1])
+    ahead = np.where(first[:, None], states, 2 * states - np.roll(states, 1, axis=0))
+    after = np.where(terminals[:, None], ahead, np.roll(states, -1, axis=0))
+    np.testing.assert_array_equal(data.next_states, after[rows])
+    cut = ~terminals & np.append(columns["timeouts"][1:] & ~terminals[1:], False)
+    np.testing.assert_array_equal(data.truncated, cut[rows])
 
 
 @pytest.mark.parametrize("chunks", [None, (7, 2), (64, 3)])
@@ -208,7 +221,7 @@ def test_actions_follow_the_dropped_rows(tmp_path):
     del columns["next_observations"]
     actions = np.arange(18, dtype=np.float32)[:, None]
     data, read = load_with_actions(write_h5(tmp_path / "a.h5", columns | {"actions": actions}))
-    assert read[:, 0].tolist() == [i for i in range(18) if i not in (4, 11, 17)]
+    assert read[:, 0].tolist() == [i for i in range(18) if columns["terminals"][i] or i not in (4, 11, 17)]
     assert len(read) == len(data)
 
 

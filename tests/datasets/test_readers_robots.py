@@ -76,16 +76,17 @@ def lerobot(version: str = "v2.1", without: tuple[str, ...] = (), **changes: Any
 def test_a_lerobot_data_set(version: str) -> None:
     lerobot(version)
     data = load("lerobot:robot")
-    # the second episode is over with its frame 2, whose s' is frame 3, the reset: dropped, as the last ones are
-    assert data.states[:, 0].tolist() == [0, 1, 10, 11, 20]
-    assert data.next_states[:, 0].tolist() == [1, 2, 11, 12, 21]
-    assert data.rewards.tolist() == [0, 1, 0, 1, 0]
+    # the second episode is over with its frame 2: its s' is extrapolated; frame 3, the reset, is dropped
+    assert data.states[:, 0].tolist() == [0, 1, 10, 11, 12, 20]
+    assert data.next_states[:, 0].tolist() == [1, 2, 11, 12, 13, 21]
+    assert data.terminated.tolist() == [False, False, False, False, True, False]
+    assert data.rewards[:4].tolist() == [0, 1, 0, 1]
     assert data.metadata.state_names == ("x", "v")
     assert data.metadata.attributes["dt"] == 0.05
     assert data.metadata.has_actions
-    assert data.metadata.dropped == 4
+    assert data.metadata.dropped == 3
     assert "2-dimensional" in must("inspect", "lerobot:robot")
-    assert load_with_actions("lerobot:robot")[1].tolist() == [[-1.0]] * 5
+    assert load_with_actions("lerobot:robot")[1].tolist() == [[-1.0]] * 6
 
 
 def test_other_features_of_a_lerobot_data_set() -> None:
@@ -188,8 +189,9 @@ def test_a_robomimic_file() -> None:
 def test_a_robomimic_file_without_next_states() -> None:
     robomimic(next_obs=False)
     data = load("robomimic:demo.hdf5")
-    assert data.episode_lengths().tolist() == [2, 10, 1]
-    assert data.metadata.dropped == 3
+    assert data.episode_lengths().tolist() == [2, 11, 1]
+    assert data.metadata.dropped == 2
+    assert np.flatnonzero(data.terminated).tolist() == [12]
 
 
 def test_what_is_refused_of_robomimic() -> None:
@@ -212,3 +214,39 @@ def test_what_is_refused_of_robomimic() -> None:
 def test_a_log_that_is_inspected_is_to_be_converted() -> None:
     Path("a.csv").write_text("x\n1\n2\n")
     assert "d3g-lfo convert" in error("inspect", "a.csv")
+
+
+def test_a_data_set_that_the_lerobot_package_wrote() -> None:
+    """v3.0, several files, value by value; the package needs an environment of its own, where this test then runs."""
+    writer = pytest.importorskip("lerobot.datasets.lerobot_dataset")
+    lengths, rng = (40, 60, 2, 70), np.random.default_rng(0)
+    features = {
+        "observation.state": {"dtype": "float32", "shape": (3,), "names": ["x", "y", "v"]},
+        "action": {"dtype": "float32", "shape": (2,), "names": ["a", "b"]},
+        "next.reward": {"dtype": "float32", "shape": (1,), "names": None},
+        "next.done": {"dtype": "bool", "shape": (1,), "names": None},
+    }
+    made = writer.LeRobotDataset.create("me/robot", 25, features, root="robot", use_videos=False)
+    made.meta.update_chunk_settings(data_files_size_in_mb=0.01)
+    states, rewards = [], []
+    for length in lengths:
+        states.append(rng.normal(size=(length, 3)).astype(np.float32))
+        rewards.append(rng.normal(size=(length, 1)).astype(np.float32))
+        for row in range(length):
+            frame = {
+                "observation.state": states[-1][row],
+                "next.reward": rewards[-1][row],
+                "action": np.full(2, row, np.float32),
+                "next.done": np.array([row == length - 1]),
+            }
+            made.add_frame({**frame, "task": "reach"})
+        made.save_episode()
+    made.finalize()
+    assert json.loads(Path("robot/meta/info.json").read_text())["codebase_version"] == "v3.0"
+    assert len(list(Path("robot/data").rglob("*.parquet"))) > 1
+    data, actions = load_with_actions("lerobot:robot")
+    assert np.array_equal(data.states, np.concatenate([episode[:-1] for episode in states]))
+    assert np.array_equal(data.next_states, np.concatenate([episode[1:] for episode in states]))
+    assert np.array_equal(data.rewards, np.concatenate([episode[:-1, 0] for episode in rewards]))
+    assert np.array_equal(actions[:, 0], np.concatenate([np.arange(length - 1) for length in lengths]))
+    assert data.metadata.state_names == ("x", "y", "v")

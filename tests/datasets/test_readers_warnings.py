@@ -42,7 +42,7 @@ def test_sound_data_is_silent(warned):
     columns["terminals"], columns["timeouts"] = columns["timeouts"], columns["terminals"]
     assert warned(columns) == ()  # terminals at uneven lengths
     del columns["next_observations"]
-    assert [line[:20] for line in warned(columns)] == ["all 6 terminal rows "]
+    assert [line[:20] for line in warned(columns)] == ["the next states of 6"]
 
 
 def test_time_limit_stored_as_terminal(warned):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import os
 import shutil
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -25,13 +27,12 @@ RECORDINGS = Path(os.environ.get("D3G_LFO_RECORDINGS", ROOT.parent / "shared" / 
 @pytest.fixture
 def twin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The module, in a copy of the example's folder, which becomes the current one."""
-    import importlib
-
-    for name in ("pendulum_twin.py", "pendulum.toml"):
+    for name in ("pendulum_twin.py", "pendulum.toml", "replay.py"):
         shutil.copy(EXAMPLE / name, tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(__import__("sys").modules, "pendulum_twin", raising=False)
+    for name in ("pendulum_twin", "replay"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
     gym.registry.pop("PendulumTwin-v0", None)
     return importlib.import_module("pendulum_twin")
 
@@ -40,6 +41,57 @@ def swing_up(angle: float, velocity: float) -> float:
     """Push along while the energy is too low."""
     energy = velocity**2 / 2 * 0.139625 - 0.6755 * 9.81 * 0.5 * math.cos(angle)
     return math.copysign(1.0, velocity) if energy < 3.3 else 0.0
+
+
+def by_hand(twin: ModuleType, angle: float, velocity: float) -> float:
+    """The share of the torque by which an engineer would swing it up: push along while the energy is short, then hold."""
+    upright = math.atan2(-math.sin(angle), -math.cos(angle))
+    if abs(upright) < 0.35 and abs(velocity) < 3:
+        return float(np.clip((-10 * upright - 1.5 * velocity) / twin.TORQUE, -1, 1))
+    weight = twin.MASS * twin.GRAVITY * twin.LENGTH
+    missing = 1.02 * weight - twin.INERTIA / 2 * velocity**2 + weight * math.cos(angle)
+    return float(np.clip(10 * missing * math.copysign(1, velocity) / twin.TORQUE, -1, 1))
+
+
+def test_the_return_of_an_engineers_controller(twin: ModuleType) -> None:
+    """The reference of the page: up after 2.3 s, and it stays."""
+    returns = []
+    for seed in range(10):
+        env = twin.PendulumTwin()
+        env.reset(seed=seed)
+        returns.append(sum(env.step([by_hand(twin, env.angle, env.velocity)])[1] for _ in range(500)))
+        assert math.cos(env.angle) < -0.999
+    assert np.mean(returns) == pytest.approx(-605, abs=0.5)
+    assert (round(min(returns)), round(max(returns))) == (-609, -601)
+
+
+def test_the_period_of_small_swings(twin: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """2 π √(inertia / (mass · gravity · length)), 1.29 s."""
+    for friction in ("VISCOUS", "COULOMB"):
+        monkeypatch.setattr(twin, friction, 0.0)
+    angle, velocity, path = 0.02, 0.0, []
+    for _ in range(400):
+        path.append(angle)
+        angle, velocity = twin.advance(angle, velocity, 0.0)
+    falls = np.flatnonzero((np.array(path[:-1]) > 0) & (np.array(path[1:]) <= 0))
+    period = np.diff(falls).mean() * twin.STEP
+    assert period == pytest.approx(2 * math.pi * math.sqrt(0.139625 / (0.6755 * 9.81 * 0.5)), rel=0.01)
+
+
+def test_recorded_torques_are_replayed(twin: ModuleType) -> None:
+    """A recording of the twin itself comes back; one with another friction does not."""
+    replay = importlib.import_module("replay").replay
+    angle, velocity, rows = 0.3, 0.0, []
+    for step in range(400):
+        torque = 0.4 * math.sin(4 * step * twin.STEP)
+        rows.append((step * twin.STEP, angle, torque))
+        angle, velocity = twin.advance(angle, velocity, torque)
+    np.savetxt("a.csv", rows, delimiter=",", header="time,position,torque", comments="")
+    found = np.array(replay("a.csv"))
+    assert len(found) > 20
+    assert np.median(found[:, 0] / found[:, 1]) < 0.05
+    twin.VISCOUS = 0.3
+    assert np.median(np.array(replay("a.csv"))[:, 0] / found[:, 1]) > 0.1
 
 
 def test_it_is_a_proper_environment(twin: ModuleType) -> None:
@@ -99,10 +151,23 @@ def test_the_recipe_gives_the_twins_own_states_and_rewards(twin: ModuleType) -> 
     assert data.truncated.sum() == 1
 
 
-def test_real_recordings() -> None:
+def real_recordings() -> Path:
+    """The pattern of their names."""
     files = RECORDINGS / "torque_limited_pendulum" / "*.csv"
     if not files.parent.is_dir():
         pytest.skip("the recordings are not here; D3G_LFO_RECORDINGS names their folder")
+    return files
+
+
+def test_the_twin_follows_the_real_one_for_a_second(twin: ModuleType) -> None:
+    """Within 0.1 rad where the recording is good, with a motion of 0.3 to 0.7 rad."""
+    folder, replay = real_recordings().parent, importlib.import_module("replay").replay
+    for name, most in (("ddp", 0.07), ("sac", 0.12), ("energy_shaping", 0.12)):
+        assert np.median(np.array(replay(folder / f"{name}.csv"))[:, 0]) < most, name
+
+
+def test_real_recordings() -> None:
+    files = real_recordings()
     data = from_logs(files, EXAMPLE / "pendulum.toml")
     assert data.num_episodes == 8
     assert 8_000 < len(data) < 8_300

@@ -118,7 +118,7 @@ def test_a_study_is_read_as_it_was_written(
         ("envs = ['Hopper-v5']", "envs: expected a list of environments that have an expert (Inverted"),
         (
             "algos = ['sac']",
-            "algos: expected a list of algorithms (d3g, bco, iqss), each once, found ['sac']",
+            "algos: expected a list of algorithms (d3g, bco, qsi), each once, found ['sac']",
         ),
         ("protocol = 'best'", "protocol: expected final or paper, found 'best'"),
         ("protocol = []", "protocol: expected final or paper, found []"),

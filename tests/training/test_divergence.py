@@ -90,7 +90,7 @@ def test_a_checkpoint_between_two_rows_of_metrics_is_a_good_one(
     monkeypatch.setattr("lfo.training.loop.CHECKPOINT_SECONDS", 0.0)
     bad = spoil(dataset, tmp_path / "bad.h5", "next_observations")
     run = tmp_path / "run"
-    must("train", dataset, bad, "-o", run, *STEPS, "300", "--device", "cpu")
+    must("train", dataset, bad, "-o", run, *STEPS, "150", "--device", "cpu")
     agent = load_agent(RunFolder(run), "cpu")
     assert list(agent.stopped) == [1]
     assert all(bool(torch.isfinite(p).all()) for p in agent.parameters())

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from shell import TINY, error, must
 
-from lfo.datasets import Transitions
+from lfo.datasets import Transitions, load
 from lfo.nn.scaling import Units
 from lfo.training.seeding import seeded
 from lfo.training.sources import ReplayBuffer, Table
@@ -110,3 +113,17 @@ def test_steps_that_are_all_alike_are_refused() -> None:
     same = Transitions(states, states + 1, np.zeros(20), none, none)
     with pytest.raises(LfoError, match="expected steps s' − s that differ"):
         build(D3G, D3GConfig(hidden=4), [same], [Member(0)], "cpu")
+
+
+def test_data_that_does_not_fit_into_memory_is_refused_with_what_it_needs(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The data itself is read: it is the table beside it that is too much."""
+    rows = len(load(dataset))
+    need = rows * (4 * 9 + 2 + 4 * 11)
+    monkeypatch.setattr("lfo.training.sources.usable_memory", lambda: need - 1)
+    message = error("train", dataset, "-o", tmp_path / "run", *TINY)
+    assert f"{rows:,} transitions of 4 dimensions need {need / 2**30:.1f} GiB" in message
+    assert not (tmp_path / "run" / "checkpoint.pt").exists()
+    monkeypatch.setattr("lfo.training.sources.usable_memory", lambda: need)
+    must("train", dataset, "-o", tmp_path / "other", *TINY)

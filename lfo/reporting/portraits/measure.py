@@ -25,8 +25,6 @@ from lfo.runs.folder import RunFolder
 from lfo.runs.loading import load_agent
 from lfo.runs.scores import read_rounds, stopped_members
 
-__all__ = ["draw", "portrait", "save", "typical_member"]
-
 EPISODES = 4
 """Real trajectories, and imagined ones of each kind."""
 STEPS = 200
@@ -46,11 +44,12 @@ def portrait(run: RunFolder, env_id: str, member: int = 0) -> Arrays:
         member: its index.
 
     Returns:
-        ``env`` [] text; ``member``, ``seed`` [] int64; ``returns`` [E] float64 and ``lengths`` [E] int64 of the whole
-        real episodes; ``real``, ``cycle``, ``aim`` [E, T + 1, S] float32, the real trajectories and those imagined by
-        C(s, τ(s)) and by the aim, in raw units, NaN after a real one's end. An environment with a plane adds
-        ``plane_x`` [X], ``plane_y`` [Y] and ``plane_q`` [Y, X], NaN where there is no state. InvertedPendulum adds
-        ``density`` [Y, X] int64, the number of the data's states nearest to each point, if the data can be read.
+        ``env`` [] text; ``dimensions`` [S] names and units of the states, [0] if the data has none; ``member``,
+        ``seed`` [] int64; ``returns`` [E] float64 and ``lengths`` [E] int64 of the whole real episodes; ``real``,
+        ``cycle``, ``aim`` [E, T + 1, S] float32, the real trajectories and those imagined by C(s, τ(s)) and by the aim,
+        in raw units, NaN after a real one's end. An environment with a plane adds ``plane_x`` [X], ``plane_y`` [Y] and
+        ``plane_q`` [Y, X], NaN where there is no state. InvertedPendulum adds ``density`` [Y, X] int64, the number of
+        the data's states nearest to each point, if the data can be read.
 
     Raises:
         LfoError: the algorithm has no portrait, there is no such member, the run has no inverse dynamics yet, or the
@@ -81,8 +80,11 @@ def portrait(run: RunFolder, env_id: str, member: int = 0) -> Arrays:
     scene = SCENES.get(_family(env_id))
     if scene is not None:
         arrays |= scene.plane(alone, arrays, run, member)
+    info = run.info()
+    names = info["datasets"][info["members"][member]["dataset"]].get("dimensions", [])
     return {
         "env": np.array(env_id),
+        "dimensions": np.array(names, dtype=str),
         "member": np.array(member),
         "seed": np.array(agent.seeds[member]),
         **arrays,

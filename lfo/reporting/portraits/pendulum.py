@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["SCENE"]
-
 FALLEN = 0.2
 """The angle in rad at which an episode ends."""
 

@@ -19,18 +19,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = [
-    "GRID",
-    "WIDTH",
-    "Arrays",
-    "Learned",
-    "Scene",
-    "against_steps",
-    "legend_of_lines",
-    "lines",
-    "values_of",
-]
-
 Arrays = dict[str, NDArray[Any]]
 """By name, see :func:`lfo.reporting.portraits.portrait`."""
 

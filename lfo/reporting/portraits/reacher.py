@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["SCENE", "elbow_angles", "fingertip", "reacher_states"]
-
 LINKS = (0.1, 0.11)
 """Lengths of the two links in m."""
 ELBOW_LIMIT = 3.0

@@ -13,8 +13,6 @@ from functools import cache
 from importlib import resources
 from typing import NamedTuple
 
-__all__ = ["SEEDS", "SOURCE", "Published", "published", "table1"]
-
 SOURCE = "Edwards et al. 2020, arXiv 2002.09505, Table 1"
 SEEDS = 10
 """Seeds behind each mean and standard deviation of the table."""
