@@ -28,7 +28,7 @@ types: $(VENV)/.installed-dev
 docs: $(VENV)/.installed-dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-# Some 11,000 attacks, hours on one core; `make soak SHARE=0.05` makes a twentieth of them.
+# Some 12,000 attacks; `make soak SHARE=0.05` makes a twentieth of them.
 soak: $(VENV)/.installed-dev
 	$(BIN)/python tests/attacks/soak.py --share $(or $(SHARE),1)
 

@@ -13,6 +13,9 @@ import os
 import shlex
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import click
 
@@ -36,6 +39,18 @@ COMMANDS: dict[str, str] = {
 }
 
 
+INTERRUPTED = "interrupted; finished work is saved"
+
+
+@contextmanager
+def _without_empty_line() -> Iterator[None]:
+    """At Ctrl-C, click prints an empty line; it does not see the error that this makes of it."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise LfoError(INTERRUPTED) from error
+
+
 class LazyGroup(click.Group):
     """A group that imports a command's module only when that command runs."""
 
@@ -55,6 +70,16 @@ class LazyGroup(click.Group):
         module = importlib.import_module(f"lfo.cli.{cmd_name}")
         command: click.Command = module.command
         return command
+
+    def make_context(self, *arguments: Any, **more: Any) -> click.Context:
+        """Parse the words before the command's."""
+        with _without_empty_line():
+            return super().make_context(*arguments, **more)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        with _without_empty_line():
+            return super().invoke(ctx)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
@@ -92,7 +117,7 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        _fail("interrupted; finished work is saved")
+        _fail(INTERRUPTED)
     except BrokenPipeError:
         # The reader of our output has ended, as in `| head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

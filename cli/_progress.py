@@ -14,6 +14,7 @@ from lfo.training.progress import Bars, Shown, stage_title
 
 FIRST_SECONDS = 10.0
 EVERY_SECONDS = 60.0
+_UNITS = {"evaluate": "episodes", "trials": "trials"}
 
 
 class Pace:
@@ -52,7 +53,7 @@ class Lines(Shown):
 
     def start(self, stage: str, total: int, done: int = 0, *, round: int = 0) -> None:
         """Begin the next stage."""
-        self._title, self._unit = stage_title(stage, round), "episodes" if stage == "evaluate" else "steps"
+        self._title, self._unit = stage_title(stage, round), _UNITS.get(stage, "steps")
         self._total, self._first, self._done, self._since = total, done, done, self.clock()
 
     def step(self, count: int = 1) -> None:

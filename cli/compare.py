@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -56,6 +57,7 @@ def command(
             raise click.UsageError("--offline prints a table or --json; leave --output out.")
         click.echo(_offline(runs, data, as_json))
         return
+    from lfo.locks import output_lock
     from lfo.reporting import comparison as report
     from lfo.runs.folder import RunFolder
 
@@ -64,8 +66,11 @@ def command(
     comparisons = report.compare([RunFolder(path) for path in runs])
     click.echo(json.dumps(report.to_json(comparisons)) if as_json else report.table(comparisons))
     if output is not None:
-        for path in report.write(comparisons, output, overwrite=overwrite):
-            note(f"wrote {path}")
+        with ExitStack() as locks:
+            for name in report.FILES:
+                locks.enter_context(output_lock(output / name, "compare"))
+            for path in report.write(comparisons, output, overwrite=overwrite):
+                note(f"wrote {path}")
 
 
 def _offline(runs: tuple[Path, ...], data: str | None, as_json: bool) -> str:

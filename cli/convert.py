@@ -34,15 +34,17 @@ def command(
     if recipe is None and not settings:
         raise click.UsageError("Missing option '--recipe': name its TOML file, or set its keys with --set.")
     from lfo.datasets import check_output, from_logs, read_recipe, save
+    from lfo.locks import output_lock
 
     read = read_recipe({} if recipe is None else recipe, settings)
     check_output(output, overwrite=overwrite)
     if read.reward_function is not None:
         note(f"{read.source}: the reward is the Python function {read.reward_function}, which is run now")
-    data = from_logs(logs, read)
-    for warning in data.warnings:
-        note(warning)
-    save(data, output, overwrite=overwrite)
+    with output_lock(output, "convert"):
+        data = from_logs(logs, read)
+        for warning in data.warnings:
+            note(warning)
+        save(data, output, overwrite=overwrite)
     dropped = f", {data.metadata.dropped:,} rows left out" if data.metadata.dropped else ""
     click.echo(
         f"{output}: {len(data):,} transitions of {data.state_dim}-dimensional states in {data.num_episodes:,} "

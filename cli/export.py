@@ -26,12 +26,14 @@ def command(run: Path, member: int, output: Path, overwrite: bool) -> None:
     d3g-lfo export run -o policy.onnx
     d3g-lfo export run --member 2 -o policy.safetensors
     """
+    from lfo.locks import output_lock
     from lfo.runs.export import check_export
     from lfo.runs.policy import OBSERVATIONS, load_policy
 
     check_export(output, overwrite=overwrite)
-    policy = load_policy(run, member)
-    difference = policy.export(output, overwrite=overwrite)
+    with output_lock(output, "export"):
+        policy = load_policy(run, member)
+        difference = policy.export(output, overwrite=overwrite)
     click.echo(
         f"{output}: {policy.name}, {policy.state_dim} observations to {policy.space.size} actions; "
         f"largest difference {difference:.1e} on {OBSERVATIONS:,} observations"

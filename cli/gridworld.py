@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
 
 import click
-from tqdm import tqdm
 
 from lfo.atomic import check_folder, make_folder
-from lfo.cli._common import option
+from lfo.cli._common import option, resumable
 from lfo.tabular.experiments import EPISODES, EXPERIMENTS, run_experiments
 
 
@@ -48,19 +48,35 @@ def _add(name: str, experiments: list[str], text: str) -> None:
 
     def run(output: Path, resume: bool, overwrite: bool, jobs: int | None, **options: Any) -> None:
         importlib.import_module("lfo.tabular.learners")  # without numba, stop before anything is written
-        _prepare(output, resume, overwrite)
+        if resume and overwrite:
+            raise click.UsageError("--resume and --overwrite cannot be combined; pass one of them")
+        check_folder(output, owner="run.json", overwrite=overwrite, resume=resume)
+        make_folder(output)
+        from lfo.cli._progress import bars
+        from lfo.locks import claimed
         from lfo.processes import available_cores
         from lfo.tabular.report import write_report
 
-        jobs = jobs or available_cores()
-        with tqdm(desc=name, unit="trial", smoothing=0) as bar:
+        begun = f"d3g-lfo gridworld {name} -o {shlex.quote(str(output))} --resume"
+        with (
+            claimed(output / ".lock", f"gridworld {name}", of=output),
+            resumable(begun, (output / "run.json").is_file),
+            bars() as shown,
+        ):
+            _clear(output, overwrite)
+            before: list[int] = []
 
             def progress(done: int, total: int) -> None:
-                bar.total = total
-                bar.update(done - bar.n)
+                if before:
+                    shown.step(done - before[-1])
+                else:
+                    shown.start("trials", total, done)
+                before.append(done)
 
+            jobs = jobs or available_cores()
             tasks = run_experiments(output, experiments, jobs=jobs, progress=progress, **options)
-        click.echo(write_report(output, tasks))
+            findings = write_report(output, tasks)
+        click.echo(findings)
 
     run.__doc__ = (
         f"{text}.\n\nWrites curves (CSV), figures (PNG), results.json and findings.md; prints the findings."
@@ -75,14 +91,13 @@ for _name, _experiment in EXPERIMENTS.items():
 _add("all", list(EXPERIMENTS), "All five experiments in one report")
 
 
-def _prepare(output: Path, resume: bool, overwrite: bool) -> None:
-    """Check the folder of the report, and remove the trials that are to be replaced."""
-    if resume and overwrite:
-        raise click.UsageError("--resume and --overwrite cannot be combined; pass one of them")
-    if check_folder(output, owner="run.json", overwrite=overwrite, resume=resume) and overwrite:
+def _clear(output: Path, overwrite: bool) -> None:
+    """Remove what killed processes left half written, and the trials that are to be replaced."""
+    for left in output.rglob(".*.tmp"):
+        left.unlink(missing_ok=True)
+    if overwrite:
         shutil.rmtree(output / "trials", ignore_errors=True)
-        (output / "run.json").unlink()
-    make_folder(output)
+        (output / "run.json").unlink(missing_ok=True)
 
 
 @command.command("dataset", short_help="A random walk as a data set without actions")
@@ -104,8 +119,10 @@ def dataset(output: Path, steps: int, seed: int, slip: float, windy_cliff: bool,
     A state is (row, column). `d3g-lfo inspect` and `d3g-lfo train` read the file.
     """
     from lfo.datasets.writer import save
+    from lfo.locks import output_lock
     from lfo.tabular.dataset import random_walk_dataset
 
-    data = random_walk_dataset(steps, seed, slip=slip, windy_cliff=windy_cliff)
-    save(data, output, overwrite=overwrite)
+    with output_lock(output, "gridworld dataset"):
+        data = random_walk_dataset(steps, seed, slip=slip, windy_cliff=windy_cliff)
+        save(data, output, overwrite=overwrite)
     click.echo(f"{output}: {len(data)} transitions, {data.num_episodes} episodes")

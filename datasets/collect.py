@@ -28,7 +28,7 @@ from lfo.envs.make import (
 from lfo.envs.rollout import rollout
 from lfo.envs.spaces import ActionSpace
 from lfo.errors import LfoError, one_line
-from lfo.processes import share_out
+from lfo.processes import require_memory, share_out
 
 STREAMS = 8
 """Environments in a group. They are stepped in turn and share one call of the policy."""
@@ -129,6 +129,8 @@ def collect(
             policy = load_policy(policy, made, trust_pickle=trust_pickle)
         else:
             _check_acts(policy, made)
+        row = 4 * (2 * observation_length(made) + ActionSpace.of(made).size + 1) + 2
+        require_memory(2 * steps * row, f"{steps:,} steps", "record fewer, or several files")  # and joined
         quotas = _quotas(steps, (made.spec.max_episode_steps if made.spec else None) or HORIZON)
         seeds = np.random.SeedSequence(seed).spawn(len(quotas))
         source = env if sum(map(len, quotas)) == 1 else copyable(env)

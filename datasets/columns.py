@@ -23,6 +23,7 @@ Float32 = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 
 _BLOCK = 1 << 18  # values converted at a time
+_DIRECT = 1 << 24  # values read at a time; between two blocks, Ctrl-C works
 _PAIRS = 1 << 14  # rows given their next state at a time
 
 
@@ -277,7 +278,9 @@ def _converted(where: str, name: str, column: Any) -> Any:
     """The column as a float32 or bool array, with every value checked."""
     out = np.empty(column.shape, dtype=bool if name in _FLAGS else np.float32)
     if column.dtype == out.dtype and hasattr(column, "read_direct"):
-        column.read_direct(out)  # without a copy
+        for start in range(0, len(out), step := _rows_per_block(column, _DIRECT)):
+            rows = np.s_[start : start + step]
+            column.read_direct(out, rows, rows)  # without a copy
     else:
         for start in range(0, len(out), step := _rows_per_block(column)):
             rows = np.s_[start : start + step]
@@ -291,9 +294,9 @@ def _converted(where: str, name: str, column: Any) -> Any:
     return out.reshape(-1) if _RANKS[name] == 1 else out
 
 
-def _rows_per_block(column: Any) -> int:
-    """Rows to read at a time: about one block, in whole chunks, so that none is decompressed twice."""
-    rows = max(1, _BLOCK // max(1, math.prod(column.shape[1:])))
+def _rows_per_block(column: Any, values: int = _BLOCK) -> int:
+    """Rows to read at a time: about so many values, in whole chunks, so that none is decompressed twice."""
+    rows = max(1, values // max(1, math.prod(column.shape[1:])))
     chunk = (getattr(column, "chunks", None) or (1,))[0]
     return int(-(-rows // chunk) * chunk)
 

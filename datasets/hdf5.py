@@ -3,6 +3,9 @@
 One array per column at the file's root: ``observations``, ``rewards``, ``terminals`` and/or ``timeouts``, and
 optionally ``next_observations`` and ``actions``. Anything else is ignored. Links, virtual data sets and
 external storage are refused, as they could name any file of the machine that reads them.
+
+A damaged file can make the HDF5 library crash or loop. So another process looks at the file first, and reads what is
+stored in chunks; only plain arrays are read in this one.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import numpy as np
 from lfo.datasets.columns import COLUMNS, Columns, read_columns
 from lfo.datasets.transitions import Metadata
 from lfo.errors import LfoError, one_line
+from lfo.processes import isolated
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 SCHEMA_VERSION = 1
@@ -34,6 +38,15 @@ def read(source: str, with_actions: bool = False) -> Columns:
         LfoError: the file is damaged, or a column is missing, not in the file itself, or malformed.
     """
     path = Path(source)
+    columns = isolated(_read, path, source, with_actions, True)
+    if columns is None:
+        columns = _read(path, source, with_actions, False)
+        assert columns is not None
+    return columns
+
+
+def _read(path: Path, source: str, with_actions: bool, only_chunks: bool) -> Columns | None:
+    """The columns. With ``only_chunks``, None if all of them are plain arrays."""
     with refuse_unreadable(path), _opened(path) as file:
         metadata = _metadata(file, path, source)
         if "observations" not in file and "data" in file:
@@ -47,6 +60,10 @@ def read(source: str, with_actions: bool = False) -> Columns:
                 "it, give its id: minari:ID"
             )
         found = {name: plain_dataset(path, file, name) if name in COLUMNS else None for name in file}
+        if only_chunks:
+            columns = [column for column in found.values() if column is not None]
+            if all(column.chunks is None for column in columns):
+                return None
         return read_columns(found, metadata, with_actions)
 
 

@@ -13,6 +13,7 @@ from lfo.datasets.columns import Columns, read_columns, refuse_if_larger_than_me
 from lfo.datasets.hdf5 import plain_dataset, refuse_unreadable
 from lfo.datasets.transitions import Metadata
 from lfo.errors import LfoError, one_line
+from lfo.processes import isolated
 
 
 def read(source: str, with_actions: bool = False) -> Columns:
@@ -27,6 +28,12 @@ def read(source: str, with_actions: bool = False) -> Columns:
     where = f"minari:{source}"
     minari = _import_minari(where)
     data_path = _data_path(where, source)
+    main = data_path / "main_data.hdf5"
+    return isolated(_read, main if main.is_file() else data_path, minari, source, data_path, with_actions)
+
+
+def _read(path: Path, minari: Any, source: str, data_path: Path, with_actions: bool) -> Columns:
+    where = f"minari:{source}"
     _check_files(where, data_path)
     try:
         dataset = minari.load_dataset(source)
@@ -37,13 +44,12 @@ def read(source: str, with_actions: bool = False) -> Columns:
     _check_space(where, "observations", dataset.observation_space)
     if with_actions:
         _check_space(where, "actions", dataset.action_space)
-    main = data_path / "main_data.hdf5"
-    with refuse_unreadable(main):
+    with refuse_unreadable(data_path / "main_data.hdf5"):
         found, truncated_ends = _concatenated(where, dataset, with_actions)
     env_spec = dataset.env_spec
     metadata = Metadata(
         source=where,
-        path=main if main.is_file() else data_path,
+        path=path,
         env_id=None if env_spec is None else str(env_spec.id),
         attributes={"minari_version": str(dataset.minari_version)},
     )

@@ -17,6 +17,7 @@ from lfo.datasets.columns import Columns, read_columns, refuse_if_larger_than_me
 from lfo.datasets.hdf5 import plain_dataset, refuse_unreadable
 from lfo.datasets.transitions import Metadata
 from lfo.errors import data_error
+from lfo.processes import isolated
 from lfo.settings import suggest
 
 __all__ = ["read"]
@@ -31,7 +32,11 @@ def read(source: str, with_actions: bool = False) -> Columns:
         LfoError: the file is damaged, of another layout, or lacks a key in a demonstration.
     """
     name, _, chosen = source.partition("#")
-    path, where = Path(name), f"robomimic:{name}"
+    return isolated(_read, Path(name), name, chosen, with_actions)
+
+
+def _read(path: Path, name: str, chosen: str, with_actions: bool) -> Columns:
+    where = f"robomimic:{name}"
     with refuse_unreadable(path), h5py.File(path, "r") as file:
         demos = _demos(where, file)
         keys = chosen.split(",") if chosen else _vectors(demos[0])

@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lfo.atomic import atomic_path, check_output
+from lfo.atomic import atomic_path, check_output, utf8
 from lfo.datasets.hdf5 import SCHEMA_VERSION
 from lfo.datasets.transitions import Transitions, first_non_finite
 from lfo.errors import LfoError, one_line
@@ -163,6 +163,7 @@ def _version(package: str) -> str | None:
 
 def _write(path: Path, columns: dict[str, NDArray[Any]], attributes: dict[str, str | int | float]) -> None:
     with h5py.File(path, "w") as file:
-        file.attrs.update(attributes)
+        for name, value in attributes.items():
+            file.attrs[name] = utf8(value) if isinstance(value, str) else value
         for name, values in columns.items():
             file.create_dataset(name, data=values)

@@ -18,8 +18,8 @@ from __future__ import annotations
 
 import importlib
 import os
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # as in typing, which takes longer to import than the rest of this file
 _HERE = os.path.dirname(__file__)  # pathlib would double the time that the import takes
 if not os.path.isdir(os.path.join(_HERE, "datasets")):
     # In a clone `lfo.datasets` and `lfo.cli` lie beside this folder; an installed package has them inside.
@@ -63,7 +63,7 @@ _WHERE = {
 __all__ = list(_WHERE)
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Import a public name when it is first used (PEP 562)."""
     if name not in _WHERE:
         raise AttributeError(f"module 'lfo' has no attribute {name!r}")

@@ -111,7 +111,12 @@ def atomic_file(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
 def write_whole(path: Path, text: str, *, durable: bool = True) -> None:
     """Write a text file in UTF-8, see :func:`atomic_file`."""
     with atomic_file(path, durable=durable) as file:
-        file.write(text.encode(errors="backslashreplace"))  # a file's name need not be UTF-8
+        file.write(utf8(text).encode())
+
+
+def utf8(text: str) -> str:
+    """The text with escapes where it is not UTF-8, which names of files need not be."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import glob
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -84,7 +85,10 @@ def output_lock(path: Path, work: str) -> Iterator[None]:
     name = sha256(os.fsencode(path.resolve())).hexdigest()
     with claimed(folder / f"{name}.lock", work, of=path):
         for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-            left.unlink(missing_ok=True)
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
         yield
 
 

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import faulthandler
 import multiprocessing
 import os
+import pickle
 import signal
+import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
-from typing import TypeVar
+from pathlib import Path
+from typing import IO, NoReturn, TypeVar
 
 from lfo.errors import LfoError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+
+LOOK_SECONDS, SLOWEST = 5, 100_000
+"""Computing time that reading any file may take at least, and the bytes a second that it reads then, at least."""
 
 
 def available_cores() -> int:
@@ -33,6 +41,106 @@ def usable_memory() -> int:
 
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     return memory if limit == resource.RLIM_INFINITY else min(memory, limit)
+
+
+def require_memory(need: int, what: str, remedy: str) -> None:
+    """Check, before anything is allocated, that so many bytes can fit.
+
+    Raises:
+        LfoError: the memory here is less.
+    """
+    memory = usable_memory()
+    if need > memory:
+        raise LfoError(
+            f"{what}: expected at most the {memory / 2**30:.1f} GiB of memory here, found that they need "
+            f"{need / 2**30:,.1f} GiB; {remedy}"
+        )
+
+
+def isolated(function: Callable[..., Result], path: Path, *arguments: object) -> Result:
+    """Call ``function(path, *arguments)``, which reads a file with a library that may crash or loop on a damaged one.
+
+    On Linux it runs in a forked process, so that only that process crashes, is ended at Ctrl-C, or is ended because it
+    has computed for more than 5 seconds and 10 more for each megabyte of the file. Elsewhere it runs here.
+
+    Args:
+        function: what it returns or raises is sent back, pickled.
+        path: of the file.
+        *arguments: more arguments of the function.
+
+    Raises:
+        LfoError: the process crashed or did not come to an end. Whatever ``function`` raises is raised here too.
+    """
+    if not _can_fork():
+        return function(path, *arguments)
+    child, status = 0, None
+    with open(os.memfd_create("answer"), "w+b") as answer:
+        try:
+            with _children_ignore_ctrl_c(), warnings.catch_warnings():
+                warnings.simplefilter(
+                    "ignore", DeprecationWarning
+                )  # of fork beside threads: h5py prepares for it
+                child = os.fork()
+                if child == 0:
+                    _answer(answer, function, path, *arguments)
+            status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        finally:
+            if child and status is None:
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+        if status != 0:
+            raise LfoError(
+                f"{path}: contents: expected data that its library can read, found {_end(status)}; the file is damaged: "
+                "copy or record it again"
+            )
+        answer.seek(0)
+        fine, value = pickle.load(answer)  # written by this program
+    if not fine:
+        raise value
+    result: Result = value
+    return result
+
+
+def _can_fork() -> bool:
+    return sys.platform == "linux"
+
+
+def _answer(answer: IO[bytes], function: Callable[..., object], path: Path, *arguments: object) -> NoReturn:
+    """In the forked process: write whether the function returned, and what it returned or raised; then end."""
+    try:
+        import resource
+
+        faulthandler.disable()
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        try:
+            _limit_computing(LOOK_SECONDS + path.stat().st_size // SLOWEST)
+            outcome = True, function(path, *arguments)
+        except BaseException as error:
+            outcome = False, error
+        pickle.dump(outcome, answer, protocol=5)
+        answer.flush()
+        os._exit(0)
+    finally:
+        os._exit(1)
+
+
+def _limit_computing(seconds: int) -> None:
+    import resource
+
+    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    most = seconds if hard == resource.RLIM_INFINITY else min(seconds, hard)
+    resource.setrlimit(resource.RLIMIT_CPU, (most, hard))
+
+
+def _end(code: int) -> str:
+    """How an isolated process ended, as what was found in its file."""
+    if code == -signal.SIGXCPU:
+        return "some on which it computes without end"
+    return (
+        f"some on which it ends by {signal.Signals(-code).name}"
+        if code < 0
+        else "some on which it ends early"
+    )
 
 
 def share_out(

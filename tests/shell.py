@@ -80,7 +80,7 @@ def error(*words: object) -> str:
 @contextlib.contextmanager
 def start(*words: object, patch: str = "pass") -> Iterator[subprocess.Popen[str]]:
     """``d3g-lfo`` in a process of its own, after the statements ``patch``; warnings are errors there too."""
-    code = f"import sys; {patch}; from lfo.cli import main; sys.argv[0] = 'd3g-lfo'; main()"
+    code = f"import sys; {patch}; from lfo.__main__ import main; sys.argv[0] = 'd3g-lfo'; main()"
     command = [sys.executable, "-W", "error", "-c", code, *map(str, words)]
     pipe = subprocess.PIPE
     elsewhere = tempfile.gettempdir()  # in the repository its folder lfo would shadow the installed package

@@ -24,6 +24,7 @@ LAYERS = (
     "study",
     "tabular",
     "cli",
+    "__main__",
 )
 """From the bottom up: a package imports those before it, and itself."""
 UPWARDS = {("lfo.algorithms.base", "lfo.acting.fitting")}

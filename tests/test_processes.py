@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from lfo import processes
 from lfo.errors import LfoError
-from lfo.processes import share_out
+from lfo.processes import isolated, share_out
 
 SCRIPT = """
 import sys, time
@@ -122,3 +124,54 @@ def test_processes_do_not_outlive_a_killed_parent(tmp_path: Path) -> None:
     process.kill()
     process.communicate(timeout=30)
     assert all_ended(process.pid)
+
+
+def crash(path: Path) -> None:
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def loop(path: Path) -> None:
+    while True:
+        pass
+
+
+def refuse(path: Path, reason: str) -> None:
+    raise LfoError(reason)
+
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="nothing is forked here")
+
+
+@linux
+@pytest.mark.parametrize(("function", "found"), [(crash, "ends by SIGSEGV"), (loop, "computes without end")])
+def test_a_library_that_crashes_or_loops_on_a_file_is_one_line(
+    function: Callable[..., None], found: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "LOOK_SECONDS", 1)
+    with pytest.raises(LfoError, match=f"contents: expected data .* {found}; the file is damaged"):
+        isolated(function, tmp_path)
+
+
+@linux
+def test_ctrl_c_works_while_a_library_reads(tmp_path: Path) -> None:
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            isolated(loop, tmp_path)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_what_an_isolated_function_returns_or_raises_arrives(tmp_path: Path) -> None:
+    assert isolated(lambda path, more: (path, more), tmp_path, 3) == (tmp_path, 3)
+    with pytest.raises(LfoError, match="no such column"):
+        isolated(refuse, tmp_path, "no such column")
+
+
+def test_what_cannot_fit_is_refused_before_it_is_allocated() -> None:
+    processes.require_memory(1, "1 step", "record fewer")
+    with pytest.raises(
+        LfoError, match=r"^9 steps: expected at most the .* GiB of memory here, found .*; record fewer$"
+    ):
+        processes.require_memory(1 << 60, "9 steps", "record fewer")

@@ -33,6 +33,7 @@ from lfo.envs.faults import EnvironmentFault, close_all, opened
 from lfo.envs.make import Env, EnvLike, make_envs, name_of, observation_keys, require_state_dim
 from lfo.envs.rollout import rollout
 from lfo.envs.spaces import ActionSpace
+from lfo.processes import require_memory
 from lfo.runs.folder import RunFolder
 from lfo.runs.loading import attach_inverse, restore
 from lfo.settings import configure
@@ -273,8 +274,12 @@ class _Rounds:
         self.space = space
         self.demonstrations, self.out, self.progress = demonstrations, out, progress
         self.divergence = Divergence(agent)
-        self.buffer = ReplayBuffer(agent.units, space.size, config.rounds * config.interactions)
-        members = len(agent.seeds)
+        count, members = config.rounds * config.interactions, len(agent.seeds)
+        row = 4 * (2 * agent.units.state_dim + space.size + 1) + 2
+        require_memory(
+            members * count * row, f"{count:,} interactions", "make them fewer, or use fewer seeds"
+        )
+        self.buffer = ReplayBuffer(agent.units, space.size, count)
         self.envs = make_envs(env, members * config.episodes, least=members)
         self.latest: Arrays = {}
         self.inverse_loss: list[float] = []

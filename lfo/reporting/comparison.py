@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lfo.algorithms import registry
-from lfo.atomic import check_output, make_folder, write_whole
+from lfo.atomic import check_output, make_folder, utf8, write_whole
 from lfo.errors import LfoError
 from lfo.reporting.figures import (
     SMALL,
@@ -180,9 +180,9 @@ def _comparison(parts: Sequence[_Part]) -> Comparison:
     algos = [pool[0].info["algo"] for pool in pools]
     curves = [_curve(pool, algos.count(pool[0].info["algo"]) == 1) for pool in pools]
     fraction = first.record["random_frac"]
-    data = Path(first.record["source"]).name if fraction is None else f"random_frac {fraction:g}"
+    data = utf8(Path(first.record["source"]).name) if fraction is None else f"random_frac {fraction:g}"
     if fraction is not None and fraction < 1 and first.record["policy"]:
-        data = f"{Path(first.record['policy']).name}, {data}"
+        data = f"{utf8(Path(first.record['policy']).name)}, {data}"
     return Comparison(_env(first.info), fraction, data, _pi_o(parts), tuple(curves))
 
 
@@ -202,7 +202,7 @@ def _curve(pool: Sequence[_Part], alone: bool) -> Curve:
     return Curve(
         interactions=np.concatenate([widen(part.rounds.interactions, 0) for part in pool]),
         scores=np.concatenate([widen(part.rounds.scores, np.nan) for part in pool]),
-        label=label(algo) if alone else f"{label(algo)} ({pool[0].run.path.name})",
+        label=label(algo) if alone else f"{label(algo)} ({utf8(pool[0].run.path.name)})",
         algo=algo,
         runs=tuple(dict.fromkeys(str(part.run.path) for part in pool)),
         seeds=tuple(seed for part in pool for seed in part.seeds),

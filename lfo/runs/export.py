@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lfo.algorithms.protocol import Agent
-from lfo.atomic import check_output
+from lfo.atomic import check_output, utf8
 from lfo.errors import LfoError, data_error
 from lfo.nn.networks import MLP
 
@@ -34,6 +34,10 @@ def check_export(path: str | Path, *, overwrite: bool) -> None:
         expected = f"a name ending in {', '.join(SUFFIXES)}"
         raise data_error(path, "output", expected=expected, found=path.name, remedy="choose one of these")
     check_output(path, overwrite=overwrite)
+    if path.suffix != ".safetensors" and utf8(str(path)) != str(path):
+        raise data_error(
+            path, "output", expected="a name in UTF-8", found="other bytes", remedy="choose another name"
+        )
     if path.suffix == ".onnx":
         _require_onnx()
 

@@ -94,6 +94,8 @@ def check_record(path: Path, record: Any) -> dict[str, Any]:
                 found=str(member.dataset),
                 remedy=_AGAIN,
             )
+    record = {**record, "members": _completed(record["members"], run.members)}
+    record["datasets"] = _completed(record["datasets"], run.datasets)
     known = {str(m) for m in range(len(run.members))}
     if unknown := [member for member in run.stopped if member not in known]:
         raise data_error(
@@ -106,9 +108,26 @@ def check_record(path: Path, record: Any) -> dict[str, Any]:
     return record
 
 
+def _completed(parts: list[dict[str, Any]], models: Sequence[_Part]) -> list[dict[str, Any]]:
+    """The parts of a record with the fields that they leave out."""
+    return [
+        part | {name: value for name, value in model if name not in part}
+        for part, model in zip(parts, models, strict=True)
+    ]
+
+
 # The columns that are read again, with their least values.
+_EVALUATIONS = {
+    "member": 0,
+    "seed": 0,
+    "dataset": 0,
+    "round": 1,
+    "interactions": 0,
+    "episode": 0,
+    "length": 0,
+}
 _WHOLE: dict[str, dict[str, int]] = {
-    "evaluations.csv": {"member": 0, "round": 1, "interactions": 0},
+    "evaluations.csv": _EVALUATIONS,
     "metrics.csv": {"step": 0, "member": 0, "seed": 0},
 }
 _NUMBERS: dict[str, tuple[str, ...]] = {"evaluations.csv": ("return",)}
@@ -182,7 +201,8 @@ def check_interactions(
         alike = array.ndim == len(shape) and all(
             s in ("A", n) for s, n in zip(shape, array.shape, strict=True)
         )
-        if not alike or array.dtype.kind not in "fiub":
+        plain = array.dtype.kind in "fiub" and array.dtype.itemsize <= 8 and array.dtype.isnative
+        if not (alike and plain):
             raise _bad_interactions(
                 path,
                 name,

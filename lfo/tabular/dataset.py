@@ -9,6 +9,7 @@ import numpy as np
 
 from lfo.datasets.transitions import Metadata, Transitions
 from lfo.errors import LfoError
+from lfo.processes import require_memory
 from lfo.tabular.env import ENV_ID
 from lfo.tabular.grid import CAP, coordinates, make_grid
 
@@ -31,6 +32,7 @@ def random_walk_dataset(steps: int, seed: int = 0, **variations: Any) -> Transit
 
     if steps < 1:
         raise LfoError(f"gridworld: steps: expected at least 1, found {steps}; pass 1 or more")
+    require_memory(22 * steps, f"{steps:,} steps", "record fewer")
     grid = make_grid(**variations)
     states, next_states, rewards, terminated, truncated = random_walk(
         grid, steps, CAP, np.random.default_rng(seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -40,8 +41,12 @@ class MetricsLog:
 
 
 def columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """Rows, such as those of a CSV file, as one list for each column: ``pandas.DataFrame`` takes it."""
-    return {name: [_number(row[name]) for row in rows] for name in (rows[0] if rows else ())}
+    """Rows, such as those of a CSV file, as one list for each column: ``pandas.DataFrame`` takes it.
+
+    A row that lacks a column has NaN there.
+    """
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: [_number(row.get(name, math.nan)) for row in rows] for name in names}
 
 
 def _number(value: Any) -> Any:

@@ -6,8 +6,8 @@ Each try is a function of (attack, seed) and ends in one of these:
 - ``line``: exit code 1, and one line on stderr that says what is wrong;
 - anything else is told in full.
 
-Run as a program, ``python attacks.py ATTACK FIRST LAST`` prints a line of JSON a try; :func:`run` starts that and
-goes on behind a try that hangs or crashes.
+Run as a program, ``python attacks.py ATTACK TRIES FOLDER`` makes tries such as 3,4,5 in one process and prints a line
+of JSON each; :func:`run` starts that, and starts it again after a try that hangs or crashes.
 """
 
 from __future__ import annotations
@@ -24,10 +24,9 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 import zipfile
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from subprocess import PIPE
 from typing import Any
@@ -35,8 +34,12 @@ from typing import Any
 import numpy as np
 
 HERE = Path(__file__).parent
-HANGS = 120.0
-"""Seconds without a result after which a try hangs."""
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+
+from processes import SIGNALLED, TOGETHER, Forks  # noqa: E402
+
+HANGS = 400.0
+"""Seconds without a result after which a try counts as hanging; a damaged HDF5 file may take 5 of computing."""
 SMALL_ROUNDS = (
     "--rounds",
     "2",
@@ -60,7 +63,8 @@ class Place:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        sys.path.insert(0, str(HERE.parent))
+        self.number = 0
+        """Of the try."""
         os.environ["OMP_NUM_THREADS"] = "1"
         os.chdir(folder)
 
@@ -88,6 +92,34 @@ class Place:
 
             self.must("collect", "Odd-v0", "--random-frac", "1", "--steps", "120", "-o", path)
         return path
+
+    @cached_property
+    def forks(self) -> Forks:
+        """Commands in processes of their own."""
+        return Forks(self.folder, self.must)
+
+    def compressed(self, latest: bool) -> bytes:
+        """The same data in compressed chunks, with attributes; in the newest version of the format, if ``latest``."""
+        import h5py
+
+        path = self.folder / f"compressed-{latest}.h5"
+        if not path.exists():
+            with (
+                h5py.File(self.recording()) as data,
+                h5py.File(path, "w", libver="latest" if latest else None) as file,
+            ):
+                file.attrs.update({"note": "a text", "more": ["several", "texts"], "numbers": [1.0, 2.0]})
+                for name in data:
+                    shape = (16, *data[name].shape[1:])
+                    file.create_dataset(
+                        name,
+                        data=data[name][()],
+                        chunks=shape,
+                        compression="gzip",
+                        shuffle=True,
+                        fletcher32=True,
+                    )
+        return path.read_bytes()
 
     def run(self) -> Path:
         path = self.folder / "run"
@@ -134,8 +166,8 @@ def mutate(data: bytes, rng: random.Random) -> bytes:
 
 
 def hdf5(place: Place, rng: random.Random) -> str:
-    """A data set with changed bytes, most of them in its structure."""
-    data = place.recording().read_bytes()
+    """A data set with changed bytes, most of them in its structure: this project's layout, or a compressed one."""
+    data = place.recording().read_bytes() if rng.random() < 0.6 else place.compressed(rng.random() < 0.5)
     path = place.folder / "mutated.h5"
     path.write_bytes(mutate(data, rng) if rng.random() < 0.5 else mutate(data[:2500], rng) + data[2500:])
     return place.judge("inspect", path)
@@ -153,7 +185,7 @@ def npz(place: Place, rng: random.Random) -> str:
             held = io.BytesIO()
             np.save(held, array)
             content = held.getvalue()
-            if rng.random() < 0.4:
+            if rng.random() < 0.2:
                 content = mutate(content[:128], rng) + content[128:]
             archive.writestr(f"{name}.npy", content)
     if rng.random() < 0.2:
@@ -228,74 +260,34 @@ def environment(place: Place, rng: random.Random) -> str:
     import gymnasium
     import odd  # noqa: F401
 
-    names = [name for name in gymnasium.registry if name.startswith("Odd-") and "hangs" not in name]
-    env = rng.choice(sorted(names))
-    if rng.random() < 0.5:
-        path = place.folder / "odd.h5"
-        return place.judge(
-            "collect", env, "--policy", "random", "--steps", "60", "--jobs", "1", "-o", path, "--overwrite"
-        )
+    names = sorted(name for name in gymnasium.registry if name.startswith("Odd-") and "hangs" not in name)
+    collects, number = divmod(place.number, len(names))
+    env = names[number * 7 % len(names)]  # neighbours in the list are alike
+    if collects % 2:
+        words: tuple[object, ...] = ("--policy", "random", "--steps", "60", "--jobs", "1", "--overwrite")
+        return place.judge("collect", env, "-o", place.folder / "odd.h5", *words)
     run = place.copy()
     return place.judge("interact", run, "--env", env, "--overwrite", *SMALL_ROUNDS)
 
 
-def killed(place: Place, rng: random.Random) -> str:
-    """Training or interaction ended by a signal at a random moment, then resumed: bit for bit the undisturbed run."""
-    from shell import assert_same_weights, start
+def sigkill(place: Place, rng: random.Random) -> str:
+    """A command that writes is killed at a random moment, then continued: bit for bit the undisturbed result."""
+    return _ended(place, rng, signal.SIGKILL)
 
-    small = ("--hidden", "4", "--set", "batch_size=8", "--seeds", "0-1", "--device", "cpu")
-    words = ("train", place.recording(), "-o", "RUN", "--steps", "900", *small)
-    rounds = (
-        "--rounds",
-        "6",
-        "--interactions",
-        "30",
-        "--grad-steps",
-        "60",
-        "--episodes",
-        "2",
-        "--hidden",
-        "4",
-    )
-    whole, broken = place.folder / "whole", place.folder / "broken"
-    if not whole.exists():
-        place.must(*(whole if word == "RUN" else word for word in words))
-        place.must("interact", whole, *rounds)
-    shutil.rmtree(broken, ignore_errors=True)
-    often = f"sys.path.insert(0, {str(HERE.parent)!r}); import odd, lfo.training.loop as t; t.CHECKPOINT_SECONDS = 0.02"
-    number = rng.choice((signal.SIGKILL, signal.SIGINT))
-    begun = False
-    for stage in ([broken if word == "RUN" else word for word in words], ["interact", broken, *rounds]):
-        with start(*stage, patch=often) as process:
-            until = time.monotonic() + 60
-            while stage[0] == "interact" and "interact" not in (broken / "run.json").read_text():
-                if process.poll() is not None or time.monotonic() > until:
-                    break
-                time.sleep(0.01)
-            if stage[0] == "train":
-                time.sleep(rng.uniform(0, 4.5))
-            else:
-                time.sleep(rng.uniform(0, 1.5))
-            process.send_signal(number)
-            _, err = process.communicate(timeout=60)
-        if number == signal.SIGINT and "Traceback" in err:
-            return f"{stage[0]}: {err[-400:]}"
-        begun = (broken / "run.json").is_file()
-        if stage[0] == "train":
-            again = ["train", "-o", broken, "--resume", "--device", "cpu"] if begun else stage
-        else:
-            asked = "interact" in json.loads((broken / "run.json").read_text())
-            again = ["interact", broken, "--resume"] if asked else stage
-        code, _, err = place.command(*again)
-        if code:
-            return f"{again[:2]}: {err[-400:]}"
-    try:
-        assert_same_weights(broken, whole)
-    except AssertionError as error:
-        return f"another result: {error}"
-    same = (broken / "evaluations.csv").read_bytes() == (whole / "evaluations.csv").read_bytes()
-    left = [path.name for path in broken.rglob(".*.tmp")]
-    return "fine" if same and not left else f"evaluations differ, or left behind: {left}"
+
+def sigint(place: Place, rng: random.Random) -> str:
+    """The same by Ctrl-C, which is told in one line."""
+    return _ended(place, rng, signal.SIGINT)
+
+
+def _ended(place: Place, rng: random.Random, number: signal.Signals) -> str:
+    name = SIGNALLED[place.number % len(SIGNALLED)] if place.number % 20 != 19 else "study"
+    return place.forks.ended(name, number, rng.random())
+
+
+def two(place: Place, rng: random.Random) -> str:
+    """Two commands that write to the same place at once."""
+    return place.forks.both(*TOGETHER[place.number % len(TOGETHER)], pause=rng.choice((0, 0.05, 0.3)))
 
 
 ATTACKS: dict[str, tuple[Callable[[Place, random.Random], str], int, int]] = {
@@ -305,25 +297,25 @@ ATTACKS: dict[str, tuple[Callable[[Place, random.Random], str], int, int]] = {
     "interactions": (rounds, 30, 300),
     "checkpoints": (checkpoint, 40, 400),
     "environments": (environment, 60, 300),
-    "killed and resumed": (killed, 0, 60),
+    "SIGKILL": (sigkill, 0, 100),
+    "SIGINT": (sigint, 0, 100),
+    "two at once": (two, 0, 99),
 }
 """What is attacked: the function, its tries in ``make test``, and those in ``make soak``."""
 
 
-def run(name: str, tries: int, first: int = 0) -> Counter[str]:
-    """So many tries of an attack; counts what came of them."""
-    found: Counter[str] = Counter()
-    done = first
-    while done < first + tries:
-        for seed, verdict in _tries(name, done, first + tries):
-            done = seed + 1
-            found[verdict if verdict in ("fine", "line") else f"try {seed}: {verdict}"] += 1
-    return found
+def run(name: str, tries: Sequence[int]) -> Iterator[tuple[int, str]]:
+    """Make the tries with these numbers of an attack, and give what came of each."""
+    left = list(tries)
+    while left:
+        for seed, verdict in _tries(name, left):
+            left.remove(seed)
+            yield seed, verdict
 
 
-def _tries(name: str, first: int, last: int) -> Iterator[tuple[int, str]]:
+def _tries(name: str, tries: Sequence[int]) -> Iterator[tuple[int, str]]:
     """The tries of one process; the one at which it hangs or ends early is the last."""
-    words = [sys.executable, "-X", "faulthandler", str(Path(__file__)), name, str(first), str(last)]
+    words = [sys.executable, "-X", "faulthandler", str(Path(__file__)), name, ",".join(map(str, tries))]
     with (
         tempfile.TemporaryDirectory() as folder,
         subprocess.Popen([*words, folder], stdout=PIPE, stderr=PIPE, text=True, cwd=folder) as process,
@@ -339,8 +331,7 @@ def _tries(name: str, first: int, last: int) -> Iterator[tuple[int, str]]:
         threading.Thread(target=read, daemon=True).start()
         errors: list[str] = []
         threading.Thread(target=lambda: errors.extend(process.stderr or ()), daemon=True).start()
-        seed = first
-        while seed < last:
+        for seed in list(tries):
             try:
                 line = lines.get(timeout=HANGS)
             except queue.Empty:
@@ -352,16 +343,16 @@ def _tries(name: str, first: int, last: int) -> Iterator[tuple[int, str]]:
                 yield seed, f"crashed: exit {process.returncode}: {' '.join(errors)[-400:]}"
                 return
             yield seed, json.loads(line)
-            seed += 1
 
 
 def main() -> None:
-    """The tries FIRST to LAST − 1 of an attack in this process."""
-    name, first, last, folder = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
+    """Some tries of an attack in this process."""
+    name, tries, folder = sys.argv[1], map(int, sys.argv[2].split(",")), Path(sys.argv[3])
     attack = ATTACKS[name][0]
     place = Place(folder)
     told = os.fdopen(os.dup(1), "w")
-    for seed in range(first, last):
+    for seed in tries:
+        place.number = seed
         verdict = attack(place, random.Random(f"{name} {seed}"))
         told.write(json.dumps(verdict) + "\n")
         told.flush()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import warnings
+from unittest import mock
 
 import h5py
 import numpy as np
@@ -21,6 +22,13 @@ finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
 same_folder = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60
 )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def read_here():
+    """Read in this process: forking for each of hundreds of examples takes long."""
+    with mock.patch("lfo.processes._can_fork", return_value=False):
+        yield
 
 
 def assert_same(a, b):
