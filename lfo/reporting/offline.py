@@ -160,5 +160,5 @@ def _nearest(points: Tensor, among: Tensor) -> Tensor:
     """Row numbers [N, 16] of the nearest rows."""
     count = min(NEAREST, len(among))
     return torch.cat(
-        [torch.cdist(part, among).topk(count, largest=False).indices for part in points.split(1000)]
+        [torch.cdist(part, among).topk(count, largest=False).indices for part in torch.split(points, 1000)]
     )

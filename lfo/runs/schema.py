@@ -94,8 +94,8 @@ def check_record(path: Path, record: Any) -> dict[str, Any]:
                 found=str(member.dataset),
                 remedy=_AGAIN,
             )
-    record = {**record, "members": _completed(record["members"], run.members)}
-    record["datasets"] = _completed(record["datasets"], run.datasets)
+    completed: dict[str, Any] = {**record, "members": _completed(record["members"], run.members)}
+    completed["datasets"] = _completed(record["datasets"], run.datasets)
     known = {str(m) for m in range(len(run.members))}
     if unknown := [member for member in run.stopped if member not in known]:
         raise data_error(
@@ -105,7 +105,7 @@ def check_record(path: Path, record: Any) -> dict[str, Any]:
             found=repr(unknown[0])[:60],
             remedy=_AGAIN,
         )
-    return record
+    return completed
 
 
 def _completed(parts: list[dict[str, Any]], models: Sequence[_Part]) -> list[dict[str, Any]]:
