@@ -245,8 +245,10 @@ def test_a_data_set_that_the_lerobot_package_wrote() -> None:
     assert json.loads(Path("robot/meta/info.json").read_text())["codebase_version"] == "v3.0"
     assert len(list(Path("robot/data").rglob("*.parquet"))) > 1
     data, actions = load_with_actions("lerobot:robot")
-    assert np.array_equal(data.states, np.concatenate([episode[:-1] for episode in states]))
-    assert np.array_equal(data.next_states, np.concatenate([episode[1:] for episode in states]))
-    assert np.array_equal(data.rewards, np.concatenate([episode[:-1, 0] for episode in rewards]))
-    assert np.array_equal(actions[:, 0], np.concatenate([np.arange(length - 1) for length in lengths]))
+    assert np.array_equal(data.states, np.concatenate(states))
+    inside = ~data.terminated
+    assert (~inside).sum() == len(lengths)
+    assert np.array_equal(data.next_states[inside], np.concatenate([episode[1:] for episode in states]))
+    assert np.array_equal(data.rewards, np.concatenate(rewards)[:, 0])
+    assert np.array_equal(actions[:, 0], np.concatenate([np.arange(length) for length in lengths]))
     assert data.metadata.state_names == ("x", "y", "v")
