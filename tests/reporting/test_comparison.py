@@ -33,7 +33,15 @@ def made(
     members = [{"seed": seed, "dataset": d} for d in range(len(data)) for seed in scores]
     out.write_info(record(algo=algo, datasets=data, **{"members": members, **info}))
     rows = [
-        {"member": m, "round": r + 1, "interactions": 100 * (r + 1), "episode": e, "return": value}
+        {
+            **member,
+            "member": m,
+            "round": r + 1,
+            "interactions": 100 * (r + 1),
+            "episode": e,
+            "return": value,
+            "length": 1,
+        }
         for m, member in enumerate(members)
         for r, episodes in enumerate(scores[member["seed"]])
         for e, value in enumerate(episodes)
