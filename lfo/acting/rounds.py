@@ -188,7 +188,7 @@ def evaluate(
     seed: int = 0,
     max_steps: int | None = None,
     envs: Sequence[Env] | None = None,
-    on_episodes: Callable[[int], object] | None = None,
+    on_episodes: Callable[[int], object] = lambda episodes: None,
 ) -> Evaluation:
     """Measure every member of an agent, without exploration noise.
 
@@ -249,31 +249,30 @@ def _numpy(agent: Agent, policy: Callable[[Tensor], Tensor], observations: np.nd
     return actions
 
 
+@dataclass
 class _Rounds:
     """The inverse stage in progress: what one round leaves to the next."""
 
-    def __init__(
-        self,
-        agent: Agent,
-        config: InverseConfig,
-        env: EnvLike,
-        stage: dict[str, Any],
-        space: ActionSpace,
-        demonstrations: Table | None,
-        out: RunFolder | None,
-        progress: Progress,
-    ) -> None:
-        assert agent.inverse is not None
-        self.agent, self.inverse, self.config, self.stage = agent, agent.inverse, config, stage
-        self.space = space
-        self.demonstrations, self.out, self.progress = demonstrations, out, progress
-        self.divergence = Divergence(agent)
-        self.buffer = ReplayBuffer(agent.units, space.size, config.rounds * config.interactions)
-        members = len(agent.seeds)
-        self.envs = make_envs(env, members * config.episodes, least=members)
+    agent: Agent
+    config: InverseConfig
+    env: EnvLike
+    stage: dict[str, Any]
+    space: ActionSpace
+    demonstrations: Table | None
+    out: RunFolder | None
+    progress: Progress
+
+    def __post_init__(self) -> None:
+        """Make the buffer and the environments."""
+        members = len(self.agent.seeds)
+        self.divergence = Divergence(self.agent)
+        self.buffer = ReplayBuffer(
+            self.agent.units, self.space.size, self.config.rounds * self.config.interactions
+        )
+        self.envs = make_envs(self.env, members * self.config.episodes, least=members)
         self.latest: Arrays = {}
         self.rows: list[dict[str, Any]] = []
-        self.metrics = MetricsLog(agent.seeds, None, resumed_at=0)
+        self.metrics = MetricsLog(self.agent.seeds, None, resumed_at=0)
 
     def run_all(self, done: int, on_round: Callable[[Round], object]) -> list[Round]:
         """The rounds that are missing after ``done``, which are kept already."""
@@ -381,8 +380,9 @@ class _Rounds:
         steps = self.config.grad_steps
         self.progress.start("fit I", steps, round=number)
         generators = [seeded(seed, _FIT, number) for seed in self.agent.seeds]
+        assert self.agent.inverse is not None
         losses = fit_inverse(
-            self.inverse, self.buffer, steps, generators, on_step=self.progress.step, should_stop=stop
+            self.agent.inverse, self.buffer, steps, generators, on_step=self.progress.step, should_stop=stop
         )
         if losses is None:
             return False
