@@ -197,8 +197,8 @@ def _scores(path: Path) -> dict[Cell, Scores]:
 
 def _columns(rows: Sequence[Mapping[str, str]]) -> Scores:
     columns = [np.array([_float(row[name]) for row in rows]) for name in _NUMBERS]
-    whole = [np.nan_to_num(column).astype(np.int64) for column in columns]
-    return Scores(tuple(row["seed"] for row in rows), whole[0], *columns[1:3], *whole[3:])
+    dataset, *spent = (np.nan_to_num(columns[n]).astype(np.int64) for n in (0, 3, 4))
+    return Scores(tuple(row["seed"] for row in rows), dataset, *columns[1:3], *spent)
 
 
 def _float(text: str) -> float:
