@@ -235,7 +235,8 @@ def load_trial(path: Path, task: Task) -> Trial:
             f"{path}: returns: expected {task.episodes + 1} finite numbers, found shape {arrays['returns'].shape}; "
             f"{remedy}"
         )
-    return Trial(**{name: array if array.ndim else float(array) for name, array in arrays.items()})
+    kept: dict[str, Any] = {name: array if array.ndim else float(array) for name, array in arrays.items()}
+    return Trial(**kept)
 
 
 def plan(names: Iterable[str], trials: int | None, episodes: int, seed: int) -> list[Task]:
