@@ -135,7 +135,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 def option(
     name: str, *, shown: object = None, flag: str | None = None, **changes: Any
 ) -> Callable[[CommandT], CommandT]:
-    """One of the options that several commands have, with the text that they share.
+    """An option; one that several commands have brings the text that they share.
 
     Args:
         name: without the dashes, such as ``hidden``. ``set`` arrives as ``settings``.
@@ -143,7 +143,7 @@ def option(
         flag: the option's own name where it differs, such as ``--episodes-per-round``.
         **changes: to :func:`click.option`, such as ``help`` or ``default``.
     """
-    settings = _OPTIONS[name] | changes
+    settings = _OPTIONS.get(name, {}) | changes
     if isinstance(settings.get("type"), click.IntRange):
         settings.setdefault("metavar", "N")
     if shown is not None:

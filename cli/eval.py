@@ -28,17 +28,13 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
-@option(
-    "env", help="Gymnasium id of the environment, or module:id.  [default: the one that RUN interacted with]"
-)
+@option("env", shown="the one that RUN interacted with")
 @option("episodes", default=10, show_default=True, help="Episodes of each member.")
 @option(
     "seed",
     help="Seed of the starts. Each member has its own; members with the same training seed share them.",
 )
-@click.option(
-    "--max-steps", type=COUNT, help="Cut episodes here.  [default: the environment's limit, or 10000]"
-)
+@option("max-steps", type=COUNT, help="Cut episodes here.", shown="the environment's limit, or 10000")
 @click.option(
     "--video",
     type=click.Path(path_type=Path),

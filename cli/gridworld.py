@@ -30,10 +30,8 @@ def command() -> None:
 
 _OPTIONS = [
     option("output", required=True, help="Folder for the report."),
-    click.option(
-        "--trials",
-        type=click.IntRange(1, 1000),
-        help="Trials of each curve.  [default: as published, 50 or 10]",
+    option(
+        "trials", type=click.IntRange(1, 1000), help="Trials of each curve.", shown="as published, 50 or 10"
     ),
     option("episodes", default=EPISODES, show_default=True, help="Episodes of each trial."),
     option("seed", help="Seed of all trials."),

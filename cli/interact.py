@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
-@option("env", help="Gymnasium id of the environment, or module:id.  [default: the data set's]")
+@option("env", shown="the data set's")
 @option("rounds", shown=10)
 @option("interactions", shown=1000)
 @option("grad-steps", shown=2000)

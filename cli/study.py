@@ -63,42 +63,29 @@ def _tables(ctx: click.Context, param: click.Parameter, values: tuple[str, ...])
 @click.command()
 @click.argument("what", metavar="NAME|FILE.toml|DIR")
 @option("output", metavar="DIR", help="Folder of the study.")
-@click.option(
-    "--protocol",
+@option(
+    "protocol",
     type=click.Choice(["final", "paper"]),
-    help="Which score counts: the last (final), or the best of all rounds at the published sizes (paper).  "
-    "[default: final]",
+    help="Which score counts: the last (final), or the best of all rounds at the published sizes (paper).",
+    shown="final",
 )
-@click.option(
-    "--envs", callback=_words, metavar="LIST", help="Environments, such as Reacher-v5,InvertedPendulum-v5."
-)
-@click.option(
-    "--random-frac",
+@option("envs", callback=_words, metavar="LIST", help="Environments, such as Reacher-v5,InvertedPendulum-v5.")
+@option(
+    "random-frac",
     callback=_fractions,
     metavar="LIST",
     help="Fractions of random actions in the data, such as 0,0.5,1.",
 )
-@click.option(
-    "--algos", callback=_words, metavar="LIST", help="Algorithms, such as bco,d3g.  [default: bco,d3g]"
-)
+@option("algos", callback=_words, metavar="LIST", help="Algorithms, such as bco,d3g.", shown="bco,d3g")
 @option("seeds", shown="0-9")
-@click.option(
-    "--transitions", type=COUNT, metavar="N", help="Rows of each data set.  [default: 200000; paper: 1000000]"
-)
-@click.option(
-    "--datasets", type=COUNT, metavar="N", help="Data sets that share the seeds.  [default: 3; paper: 1]"
-)
+@option("transitions", type=COUNT, help="Rows of each data set.", shown="200000; paper: 1000000")
+@option("datasets", type=COUNT, help="Data sets that share the seeds.", shown="3; paper: 1")
 @option("steps", shown="50000; paper: 1000000")
 @option("rounds", shown="10; paper: 100")
 @option("interactions", shown=1000)
 @option("grad-steps", shown="2000; paper: 10000")
 @option("episodes", flag="--episodes-per-round", shown=10)
-@click.option(
-    "--final-episodes",
-    type=COUNT,
-    metavar="N",
-    help="Episodes per member in the final evaluation.  [default: 100]",
-)
+@option("final-episodes", type=COUNT, help="Episodes per member in the final evaluation.", shown=100)
 @option("hidden", shown=256)
 @option("precision", shown="fp32")
 @option("paper")
@@ -181,20 +168,17 @@ def _study(what: str, output: Path | None, options: dict[str, Any]) -> Study:
     """The study asked for: a new one with ``-o``, else the one in the folder."""
     from lfo.study.spec import load_study, shipped
 
-    path, start = Path(what), f"start the study with `d3g-lfo study {shlex.quote(what)} -o DIR`"
+    path, ships = Path(what), what in shipped()
+    stored = path / "study.toml"
     if output is not None:
-        new = path / "study.toml" if path.is_dir() and what not in shipped() else what
-        return load_study(new, options)
-    if (path / "study.toml").is_file():
-        return load_study(path / "study.toml", options)
-    if path.is_dir() and what not in shipped():
-        found, remedy = "a folder without study.toml", "check the path"
-    elif path.is_file():
-        found, remedy = "a file", start
-    elif what in shipped():
-        found, remedy = "the name of a study that ships", start
-    else:
-        found, remedy = "no such file or folder", "check the path"
+        return load_study(stored if path.is_dir() and not ships else what, options)
+    if stored.is_file():
+        return load_study(stored, options)
+    found = "a folder without study.toml" if path.is_dir() else "no such file or folder"
+    remedy = "check the path"
+    if ships or path.is_file():
+        found = "the name of a study that ships" if ships else "a file"
+        remedy = f"start the study with `d3g-lfo study {shlex.quote(what)} -o DIR`"
     raise LfoError(f"{what}: study: expected a study's folder, found {found}; {remedy}")
 
 

@@ -212,15 +212,11 @@ def _read_safetensors(path: Path, *, name: str) -> MLPPolicy:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
     except (SafetensorError, TypeError, ValueError) as error:
         raise LfoError(f"policy {path}: not a readable safetensors file ({error}); check the path") from error
-    for key, allowed in {
-        "format": (FORMAT,),
-        "version": (VERSION,),
-        "activation": tuple(ACTIVATIONS),
-        "output": OUTPUTS,
-    }.items():
-        if metadata.get(key) not in allowed:
+    allowed = {"format": [FORMAT], "version": [VERSION], "activation": [*ACTIVATIONS], "output": OUTPUTS}
+    for key, values in allowed.items():
+        if metadata.get(key) not in values:
             found = repr(metadata[key]) if key in metadata else "nothing"
-            expected = " or ".join(map(repr, allowed))
+            expected = " or ".join(map(repr, values))
             raise LfoError(f"{path}: metadata {key!r}: expected {expected}, found {found}; {remedy}")
     for key, value in tensors.items():
         if value.dtype != np.float32 or not np.isfinite(value).all():

@@ -62,26 +62,22 @@ def _time_limit(terminals: Bools, ends: Bools) -> list[str]:
     ]
 
 
-def in_extrapolated_rows(terminals: Bools) -> list[str]:
+def in_extrapolated_rows(terminals: Bools) -> Iterator[str]:
     """Terminal rows whose next states are not in the file."""
-    count = int(np.count_nonzero(terminals))
-    if count == 0:
-        return []
-    return [
-        f"the next states of {count} terminal rows are extrapolated, as there is no `next_observations`; store it "
-        "if you can"
-    ]
+    if count := int(np.count_nonzero(terminals)):
+        yield (
+            f"the next states of {count} terminal rows are extrapolated, as there is no `next_observations`; store it "
+            "if you can"
+        )
 
 
-def in_actions(actions: NDArray[np.float32], low: NDArray[Any], high: NDArray[Any]) -> list[str]:
+def in_actions(actions: NDArray[np.float32], low: NDArray[Any], high: NDArray[Any]) -> Iterator[str]:
     """Actions [N, A] outside the bounds [A]."""
-    outside = int(((actions < low) | (actions > high)).any(axis=1).sum())
-    if outside == 0:
-        return []
-    return [
-        f"{outside} of {len(actions)} actions are outside the bounds: the environment did something else with "
-        "them, often a clip"
-    ]
+    if outside := int(((actions < low) | (actions > high)).any(axis=1).sum()):
+        yield (
+            f"{outside} of {len(actions)} actions are outside the bounds: the environment did something else with "
+            "them, often a clip"
+        )
 
 
 def in_transitions(data: Transitions) -> list[str]:
@@ -103,16 +99,14 @@ def in_chain(states: States, next_states: States, ends: Bools) -> list[str]:
     ]
 
 
-def in_resets(states: States, next_states: States, terminals: Bools) -> list[str]:
+def in_resets(states: States, next_states: States, terminals: Bools) -> Iterator[str]:
     """Terminal rows whose s' is the next episode's first state, as an automatic reset leaves them."""
     last = np.flatnonzero(terminals[:-1])
-    leaked = int((next_states[last] == states[last + 1]).all(axis=1).sum())
-    if leaked == 0:
-        return []
-    return [
-        f"s' is the next episode's first state in {leaked} of {len(last)} terminal rows: an automatic reset "
-        "overwrote the last state; leave `next_observations` out to have such rows dropped"
-    ]
+    if leaked := int((next_states[last] == states[last + 1]).all(axis=1).sum()):
+        yield (
+            f"s' is the next episode's first state in {leaked} of {len(last)} terminal rows: an automatic reset "
+            "overwrote the last state; leave `next_observations` out to have such rows dropped"
+        )
 
 
 def _unequal(states: States, next_states: States) -> Iterator[Bools]:
@@ -122,18 +116,16 @@ def _unequal(states: States, next_states: States) -> Iterator[Bools]:
         yield next_states[start:stop] != states[start + 1 : stop + 1]
 
 
-def _constant(data: Transitions) -> list[str]:
-    notes: list[str] = []
+def _constant(data: Transitions) -> Iterator[str]:
     if len(data) < 2:
-        return notes
+        return
     head = data.states[:1024]
     still = np.flatnonzero((head == head[0]).all(axis=0))
     still = still[(data.states[:, still] == data.states[0, still]).all(axis=0)]
     if len(still):
-        notes.append(f"state dimension {_listed(still)} never changes: there is nothing to learn from it")
+        yield f"state dimension {_listed(still)} never changes: there is nothing to learn from it"
     if all(bool((part == data.rewards[0]).all()) for part in (data.rewards[:1024], data.rewards)):
-        notes.append(f"rewards never vary: all are {data.rewards[0]:g}")
-    return notes
+        yield f"rewards never vary: all are {data.rewards[0]:g}"
 
 
 def _listed(indices: NDArray[np.intp]) -> str:

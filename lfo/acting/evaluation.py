@@ -110,7 +110,7 @@ def evaluate_policy(
     max_steps: int | None = None,
     envs: Sequence[Env] | None = None,
     stopped: Mapping[int, str] | None = None,
-    progress: Callable[[int], object] | None = None,
+    progress: Callable[[int], object] = lambda episodes: None,
 ) -> Evaluation:
     """Run ``episodes`` episodes of each member, stepping all of them together.
 
@@ -151,14 +151,14 @@ def evaluate_policy(
         resets = np.stack([starts(seed, stream, episodes) for stream in streams or range(members)])
         spec = envs[0].spec
         limit = max_steps or (spec.max_episode_steps if spec else None)
-        returns, lengths, cut = _in_turns(act, envs, resets, limit or NO_LIMIT_STEPS, progress)
+        returns, lengths, ended = _in_turns(act, envs, resets, limit or NO_LIMIT_STEPS, progress)
         return Evaluation(
             spec.id if spec else name_of(env if isinstance(env, str) else envs[0]),
             returns,
             lengths,
             spec.reward_threshold if spec else None,
             dict(stopped or {}),
-            cut if limit is None else 0,
+            int((~ended).sum()) if limit is None else 0,
         )
     finally:
         if own:
@@ -166,51 +166,36 @@ def evaluate_policy(
 
 
 def _in_turns(
-    act: Act,
-    envs: Sequence[Env],
-    resets: np.ndarray,
-    limit: int,
-    progress: Callable[[int], object] | None,
-) -> tuple[np.ndarray, np.ndarray, int]:
-    """Returns and lengths [M, E], and how many episodes the limit has cut."""
+    act: Act, envs: Sequence[Env], resets: np.ndarray, limit: int, progress: Callable[[int], object]
+) -> list[np.ndarray]:
+    """Returns and lengths, and which episodes ended before the limit, [M, E] each."""
     members, episodes = resets.shape
     at_once = len(envs) // members
     if at_once < 1:
         raise ValueError(f"expected at least {members} environments, one for each member, found {len(envs)}")
-    returns = np.zeros((members, episodes))
-    lengths = np.zeros((members, episodes), dtype=np.int64)
-    cut = 0
-    for first in range(0, episodes, at_once):
-        turn = slice(first, min(first + at_once, episodes))
-        used = envs[: members * (turn.stop - turn.start)]
-        returns[:, turn], lengths[:, turn], more = _run(act, used, resets[:, turn], limit, progress)
-        cut += more
-    return returns, lengths, cut
+    turns = [resets[:, first : first + at_once] for first in range(0, episodes, at_once)]
+    done = [_run(act, envs[: turn.size], turn, limit, progress) for turn in turns]
+    return [np.concatenate(parts, axis=1) for parts in zip(*done, strict=True)]
 
 
 def _run(
-    act: Act,
-    envs: Sequence[Env],
-    resets: np.ndarray,
-    limit: int,
-    progress: Callable[[int], object] | None,
-) -> tuple[np.ndarray, np.ndarray, int]:
-    """One episode in each environment, reset with ``resets`` [M, E]."""
+    act: Act, envs: Sequence[Env], resets: np.ndarray, limit: int, progress: Callable[[int], object]
+) -> list[np.ndarray]:
+    """One episode in each environment, reset with ``resets`` [M, E]; as :func:`_in_turns`."""
     batch = _Batch(act, resets.shape, ActionSpace.of(envs[0]))
     returns, lengths = np.zeros(len(envs)), np.zeros(len(envs), dtype=np.int64)
     ended = np.zeros(len(envs), dtype=bool)
     alive = len(envs)
     for step in rollout(envs, batch, resets.ravel().tolist(), [limit] * len(envs), episodes=True):
-        if len(step.running) < alive and progress is not None:
+        if len(step.running) < alive:
             progress(alive - len(step.running))
         alive = len(step.running)
         rows = slice(None) if alive == len(envs) else step.running
         returns[rows] += step.rewards[rows]
         lengths[rows] += 1
         ended |= step.terminated | step.truncated
-    if progress is not None:
-        progress(alive)
-    return returns.reshape(resets.shape), lengths.reshape(resets.shape), int((~ended).sum())
+    progress(alive)
+    return [array.reshape(resets.shape) for array in (returns, lengths, ended)]
 
 
 class _Batch:

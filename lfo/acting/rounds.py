@@ -194,7 +194,7 @@ def evaluate(
     seed: int = 0,
     max_steps: int | None = None,
     envs: Sequence[Env] | None = None,
-    on_episodes: Callable[[int], object] | None = None,
+    on_episodes: Callable[[int], object] = lambda episodes: None,
 ) -> Evaluation:
     """Measure every member of an agent, without exploration noise.
 
@@ -255,36 +255,33 @@ def _numpy(agent: Agent, policy: Callable[[Tensor], Tensor], observations: np.nd
     return actions
 
 
+@dataclass
 class _Rounds:
     """The inverse stage in progress: what one round leaves to the next."""
 
-    def __init__(
-        self,
-        agent: Agent,
-        config: InverseConfig,
-        env: EnvLike,
-        stage: dict[str, Any],
-        space: ActionSpace,
-        demonstrations: Table | None,
-        out: RunFolder | None,
-        progress: Progress,
-    ) -> None:
-        assert agent.inverse is not None
-        self.agent, self.inverse, self.config, self.stage = agent, agent.inverse, config, stage
-        self.space = space
-        self.demonstrations, self.out, self.progress = demonstrations, out, progress
-        self.divergence = Divergence(agent)
-        count, members = config.rounds * config.interactions, len(agent.seeds)
-        row = 4 * (2 * agent.units.state_dim + space.size + 1) + 2
+    agent: Agent
+    config: InverseConfig
+    env: EnvLike
+    stage: dict[str, Any]
+    space: ActionSpace
+    demonstrations: Table | None
+    out: RunFolder | None
+    progress: Progress
+
+    def __post_init__(self) -> None:
+        """Make the buffer and the environments."""
+        count, members = self.config.rounds * self.config.interactions, len(self.agent.seeds)
+        row = 4 * (2 * self.agent.units.state_dim + self.space.size + 1) + 2
         require_memory(
             members * count * row, f"{count:,} interactions", "make them fewer, or use fewer seeds"
         )
-        self.buffer = ReplayBuffer(agent.units, space.size, count)
-        self.envs = make_envs(env, members * config.episodes, least=members)
+        self.divergence = Divergence(self.agent)
+        self.buffer = ReplayBuffer(self.agent.units, self.space.size, count)
+        self.envs = make_envs(self.env, members * self.config.episodes, least=members)
         self.latest: Arrays = {}
         self.inverse_loss: list[float] = []
         self.rows: list[dict[str, Any]] = []
-        self.metrics = MetricsLog(agent.seeds, None, resumed_at=0)
+        self.metrics = MetricsLog(self.agent.seeds, None, resumed_at=0)
 
     def run_all(self, done: int, on_round: Callable[[Round], object]) -> list[Round]:
         """The rounds that are missing after ``done``, which are kept already."""
@@ -394,8 +391,9 @@ class _Rounds:
         steps = self.config.grad_steps
         self.progress.start("fit I", steps, round=number)
         generators = [seeded(seed, _FIT, number) for seed in self.agent.seeds]
+        assert self.agent.inverse is not None
         losses = fit_inverse(
-            self.inverse, self.buffer, steps, generators, on_step=self.progress.step, should_stop=stop
+            self.agent.inverse, self.buffer, steps, generators, on_step=self.progress.step, should_stop=stop
         )
         if losses is None:
             return False

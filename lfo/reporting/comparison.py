@@ -228,13 +228,7 @@ _HEAD = ("policy", "seeds", "interactions", "final", "best of rounds")
 
 def _rows(comparison: Comparison) -> list[tuple[str, ...]]:
     rows = [
-        (
-            curve.label,
-            str(len(curve)),
-            whole_range(curve.spent),
-            spread(curve.final),
-            spread(curve.best),
-        )
+        (curve.label, str(len(curve)), whole_range(curve.spent), spread(curve.final), spread(curve.best))
         for curve in comparison.curves
     ]
     return [*rows, (label(PI_O), "", "", mean_std(comparison.pi_o.mean, comparison.pi_o.std), "")]

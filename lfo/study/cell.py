@@ -86,12 +86,9 @@ def run_cell(study: Study, cell: Cell, folder: Path, device: str, told: _Told) -
 def _load(path: Path, study: Study, cell: Cell) -> Transitions:
     """Load a data set of the study, and check that it is the cell's."""
     data = load(path)
+    origin = data.metadata
     wanted = {"env": cell.env, "random_frac": cell.random_frac, "transitions": study.transitions}
-    found = {
-        "env": data.metadata.env_id,
-        "random_frac": data.metadata.random_frac,
-        "transitions": len(data),
-    }
+    found = {"env": origin.env_id, "random_frac": origin.random_frac, "transitions": len(data)}
     if wanted != found:
         raise LfoError(f"{path}: expected {wanted}, found {found}; delete the file to collect it again")
     return data

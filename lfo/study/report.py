@@ -144,15 +144,12 @@ def write_report(folder: str | Path) -> list[Path]:
     figures = folder / "figures"
     figures.mkdir(exist_ok=True)
     title = f"{folder.resolve().name}: {' and '.join(map(label, results.study.algos))} beside the paper"
-    drawn, pictures = _draw(results, figures)
+    pictures = _draw(results, figures)
     blocks = _blocks(results, pictures)
-    texts = {
-        "report.html": to_html(title, blocks, folder),
-        "report.md": to_markdown(title, blocks),
-    }
+    texts = {"report.html": to_html(title, blocks, folder), "report.md": to_markdown(title, blocks)}
     for name, text in texts.items():
         write_whole(folder / name, text)
-    return [*(folder / name for name in texts), *drawn]
+    return [*(folder / name for name in texts), *pictures.drawn]
 
 
 # --- reading ---------------------------------------------------------------------------------------------------
@@ -199,13 +196,9 @@ def _scores(path: Path) -> dict[Cell, Scores]:
 
 
 def _columns(rows: Sequence[Mapping[str, str]]) -> Scores:
-    dataset, final, best, interactions, steps = (
-        np.array([_float(row[name]) for row in rows]) for name in _NUMBERS
-    )
-    names = tuple(row["seed"] for row in rows)
-    whole = (np.nan_to_num(column).astype(np.int64) for column in (dataset, interactions, steps))
-    dataset, interactions, steps = whole
-    return Scores(names, dataset, final, best, interactions, steps)
+    columns = [np.array([_float(row[name]) for row in rows]) for name in _NUMBERS]
+    dataset, *spent = (np.nan_to_num(columns[n]).astype(np.int64) for n in (0, 3, 4))
+    return Scores(tuple(row["seed"] for row in rows), dataset, *columns[1:3], *spent)
 
 
 def _float(text: str) -> float:
@@ -348,24 +341,25 @@ def _time(status: Status) -> datetime | None:
 
 @dataclass(frozen=True)
 class _Pictures:
-    """The blocks that are pictures."""
+    """The blocks that are pictures, and the files that were drawn."""
 
-    curves: tuple[Picture, ...]
-    seeds: tuple[Picture, ...]
-    portraits: tuple[Picture, ...]
+    curves: list[Picture] = field(default_factory=list)
+    seeds: list[Picture] = field(default_factory=list)
+    portraits: list[Picture] = field(default_factory=list)
+    drawn: list[Path] = field(default_factory=list)
 
 
-def _draw(results: Results, figures: Path) -> tuple[list[Path], _Pictures]:
-    drawn: list[Path] = []
-    lines, dots, portraits = [], [], []
+def _draw(results: Results, figures: Path) -> _Pictures:
+    found = _Pictures()
     for env in results.study.envs:
         panels = _panels(results, env)
         safe = env.replace("/", "_")
         if any(line.scores.size for panel in panels for line in panel.lines):
-            drawn += curves(safe, panels, results.study.rounds * results.study.interactions, figures)
-            lines.append(_curves_picture(env, panels))
-        drawn.append(seeds(safe, panels, figures / f"seeds-{safe}.png"))
-        dots.append(
+            last = results.study.rounds * results.study.interactions
+            found.drawn.extend(curves(safe, panels, last, figures))
+            found.curves.append(_curves_picture(env, panels))
+        found.drawn.append(seeds(safe, panels, figures / f"seeds-{safe}.png"))
+        found.seeds.append(
             Picture(
                 f"figures/seeds-{safe}.png",
                 f"{env}: the final score of every seed as a dot, by algorithm and fraction of random actions; "
@@ -377,9 +371,9 @@ def _draw(results: Results, figures: Path) -> tuple[list[Path], _Pictures]:
         source = cell.folder / "portrait.png"
         if source.is_file():
             name = f"portrait-{cell.folder.name}.png"
-            drawn.append(Path(shutil.copyfile(source, figures / name)))
-            portraits.append(_portrait_picture(cell, name))
-    return drawn, _Pictures(tuple(lines), tuple(dots), tuple(portraits))
+            found.drawn.append(Path(shutil.copyfile(source, figures / name)))
+            found.portraits.append(_portrait_picture(cell, name))
+    return found
 
 
 def _panels(results: Results, env: str) -> list[Panel]:

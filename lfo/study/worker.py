@@ -22,7 +22,7 @@ from lfo.atomic import write_csv
 from lfo.datasets import LfoError, save
 from lfo.datasets.collect import collect
 from lfo.datasets.policies import load_policy
-from lfo.envs.make import make_env
+from lfo.envs.faults import opened
 from lfo.locks import locked
 from lfo.study.spec import Study, cells, data_names, load_study
 
@@ -87,11 +87,8 @@ def measure_experts(study: Study, folder: Path) -> None:
     """Write ``experts.csv``: each environment's expert over 100 whole episodes, without random actions."""
     rows = []
     for env_id in study.envs:
-        env = make_env(env_id)
-        try:
+        with opened(env_id) as env:
             policy = load_policy("expert", env)
-        finally:
-            env.close()
         generator = np.random.default_rng(0)
 
         def act(observations: np.ndarray, policy: Any = policy, rng: Any = generator) -> np.ndarray:

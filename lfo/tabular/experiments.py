@@ -235,8 +235,8 @@ def load_trial(path: Path, task: Task) -> Trial:
             f"{path}: returns: expected {task.episodes + 1} finite numbers, found shape {arrays['returns'].shape}; "
             f"{remedy}"
         )
-    numbers = {name: float(arrays[name]) for name in ("start_value", "true_start_value", "policy_return")}
-    return Trial(arrays["returns"], arrays["values"], arrays["policy"], **numbers)
+    kept: dict[str, Any] = {name: array if array.ndim else float(array) for name, array in arrays.items()}
+    return Trial(**kept)
 
 
 def plan(names: Iterable[str], trials: int | None, episodes: int, seed: int) -> list[Task]:
@@ -257,7 +257,7 @@ def run_experiments(
     episodes: int = EPISODES,
     seed: int = 0,
     jobs: int = 1,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] = lambda finished, total: None,
 ) -> list[Task]:
     """Run the trials that are not stored in ``directory`` yet, in ``jobs`` processes.
 
@@ -283,13 +283,12 @@ def run_experiments(
     tasks = plan(names, trials, episodes, seed)
     missing = [task for task in tasks if not trial_path(directory, task).exists()]
     done = len(tasks) - len(missing)
-    report = progress or (lambda finished, total: None)
-    report(done, len(tasks))
+    progress(done, len(tasks))
 
     def stored(index: int, nothing: None) -> None:
         nonlocal done
         done += 1
-        report(done, len(tasks))
+        progress(done, len(tasks))
 
     share_out(partial(_store, directory), missing, jobs, stored, finish=True)
     return tasks

@@ -84,16 +84,9 @@ def _style(experiment: Experiment, curve: Curve) -> dict[str, Any]:
 def _best(ax: Axes, best: float) -> None:
     ax.axhline(best, **REFERENCE)
     ax.margins(y=0.14)
-    ax.annotate(
-        f"best possible: {number(best, '.2f' if abs(best) < 1 else '.1f')}",
-        (1, best),
-        xycoords=("axes fraction", "data"),
-        xytext=(0, 7),
-        textcoords="offset points",
-        ha="right",
-        fontsize=SMALL,
-        color=INK,
-    )
+    told = f"best possible: {number(best, '.2f' if abs(best) < 1 else '.1f')} "
+    place: dict[str, Any] = {"transform": ax.get_yaxis_transform(), "ha": "right", "va": "bottom"}
+    ax.text(1, best, told, fontsize=SMALL, color=INK, **place)
 
 
 def values_figure(experiment: Experiment, trials: Sequence[Trial]) -> Figure:

@@ -161,12 +161,7 @@ def _numbers(summaries: Sequence[Summary], finding: Finding) -> dict[str, Any]:
         }
         for summary in summaries
     }
-    return {
-        "verdict": finding.verdict,
-        "criterion": finding.criterion,
-        "text": finding.text,
-        "curves": curves,
-    }
+    return {**asdict(finding), "curves": curves}
 
 
 def _paragraph(

@@ -258,7 +258,7 @@ def _fit(
 
     with interruptible() as stop:
         while agent.updates < steps and not stop():
-            pause = _Pause(stop, math.inf if out is None else CHECKPOINT_SECONDS, progress)
+            seconds = math.inf if out is None else CHECKPOINT_SECONDS
             history = run_steps(
                 agent,
                 table,
@@ -267,8 +267,8 @@ def _fit(
                 history=history,
                 on_log=on_log,
                 on_stopped=on_stopped,
-                on_step=pause.step,
-                should_stop=pause,
+                on_step=progress.step,
+                should_stop=_pause(agent, stop, seconds),
             )
             agent.history = log.columns()
             if out is not None:
@@ -276,18 +276,7 @@ def _fit(
                 out.save_agent(agent, history=history)
 
 
-class _Pause:
-    """Whether to pause: ``seconds`` have passed and a step was done, or the run is to stop."""
-
-    def __init__(self, stop: Callable[[], bool], seconds: float, progress: Progress) -> None:
-        self.stop, self.progress, self.due = stop, progress, False
-        self.until = time.monotonic() + seconds
-
-    def step(self) -> None:
-        """Count a step that is done."""
-        self.progress.step()
-        self.due = time.monotonic() >= self.until
-
-    def __call__(self) -> bool:
-        """Whether to pause before the next step."""
-        return self.due or self.stop()
+def _pause(agent: Agent, stop: Callable[[], bool], seconds: float) -> Callable[[], bool]:
+    """Whether to pause before a step: ``seconds`` have passed and a step was done, or the run is to stop."""
+    begun, until = agent.updates, time.monotonic() + seconds
+    return lambda: stop() or (agent.updates > begun and time.monotonic() >= until)

@@ -247,7 +247,7 @@ def test_of_equal_curves_both_are_seen(tmp_path: Path) -> None:
 def test_damaged_evaluations(tmp_path: Path) -> None:
     run = made(tmp_path / "a", {0: [[1]]})
     (run.path / "evaluations.csv").write_text("member,round\n0,1\n")
-    with pytest.raises(LfoError, match=r"evaluations.csv: line 2, interactions: expected a whole number"):
+    with pytest.raises(LfoError, match=r"evaluations.csv: line 2, seed: expected a whole number"):
         report.compare([run])
 
 
