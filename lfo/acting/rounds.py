@@ -281,7 +281,8 @@ class _Rounds:
         self.latest: Arrays = {}
         self.inverse_loss: list[float] = []
         self.rows: list[dict[str, Any]] = []
-        self.metrics = MetricsLog(self.agent.seeds, None, resumed_at=0)
+        kept = None if self.agent.learns_offline else self.out
+        self.metrics = MetricsLog(self.agent.seeds, kept, resumed_at=self.agent.updates)
 
     def run_all(self, done: int, on_round: Callable[[Round], object]) -> list[Round]:
         """The rounds that are missing after ``done``, which are kept already."""
@@ -319,6 +320,7 @@ class _Rounds:
         if self.out is not None:  # the checkpoint last: it marks the round as done
             self.out.write_interactions(number, self.latest, {"env": env})
             self.out.write_rows("evaluations.csv", self.rows)
+            self.metrics.write()
             self.out.save_agent(self.agent, inverse={**self.stage, "rounds_done": number})
         return round_
 

@@ -175,8 +175,13 @@ def test_interact_in_two_parts_is_interact_in_one(algo: str, tmp_path: Path) -> 
             agent = load_agent(out, "cpu")
             settings = {**ROUND, "rounds": rounds}
             learn_inverse(agent, ENV, demonstrations=table, out=out, resume=part > 0, **settings)
-        results.append((agent.state_dict(), out.rows("evaluations.csv"), out.interactions()))
+        results.append(
+            (agent.state_dict(), out.rows("evaluations.csv"), out.interactions(), out.rows("metrics.csv"))
+        )
+        learned = agent.updates if agent.learns_offline else 60  # its steps are those of the rounds
+        assert {int(row["step"]) for row in results[-1][3]} >= {learned}
     _assert_same_state(results[0][0], results[1][0])
+    assert results[0][3] == results[1][3]
     assert results[0][1] == results[1][1]
     assert [row["interactions"] for row in results[0][1]] == ["30"] * 4 + ["60"] * 4 + ["90"] * 4
     for name, array in results[0][2].items():
