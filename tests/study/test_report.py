@@ -395,7 +395,7 @@ def test_one_minus_sign_on_the_page(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_pictures")
-@pytest.mark.parametrize("name", ["table1", "published"])
+@pytest.mark.parametrize("name", ["table1", "published", "qsi"])
 def test_the_reports_in_docs_are_what_the_command_writes(name: str, tmp_path: Path) -> None:
     kept = Path(__file__).parents[2] / "docs" / "results" / name
     study = Path(shutil.copytree(kept, tmp_path / name))
