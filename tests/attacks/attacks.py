@@ -36,7 +36,7 @@ import numpy as np
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-from processes import SIGNALLED, TOGETHER, Forks  # noqa: E402
+from signals import SIGNALLED, TOGETHER, Forks  # noqa: E402
 
 HANGS = 400.0
 """Seconds without a result after which a try counts as hanging; a damaged HDF5 file may take 5 of computing."""

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from record import record
+from record import WHOLE, record
 from shell import TINY, TINY_ROUNDS, copy, must
 
 from lfo import D3G, RunFolder, load_agent
@@ -169,7 +169,7 @@ def test_the_typical_member_is_the_median_of_the_last_round(tmp_path: Path) -> N
     assert portraits.typical_member(run) == 0
     last = {0: 5.0, 1: 9.0, 2: 1.0, 3: 7.0, 4: 2.0}
     rows = [
-        {"member": m, "round": r, "interactions": 9 * r, "return": value if r == 2 else -value}
+        {**WHOLE, "member": m, "round": r, "interactions": 9 * r, "return": value if r == 2 else -value}
         for m, value in last.items()
         for r in (1, 2)
     ]

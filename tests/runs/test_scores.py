@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from record import record
+from record import WHOLE, record
 
 from lfo import RunFolder
 from lfo.datasets import LfoError
@@ -20,7 +20,7 @@ def made(path: Path, rows: Sequence[tuple[int, int, float]], members: int = 2) -
     run.write_info(record(members))
     run.write_rows(
         "evaluations.csv",
-        [{"member": m, "round": r, "interactions": 10 * r, "return": value} for m, r, value in rows],
+        [{**WHOLE, "member": m, "round": r, "interactions": 10 * r, "return": value} for m, r, value in rows],
     )
     return run
 

@@ -13,7 +13,7 @@ import click
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from record import record
+from record import WHOLE, record
 
 from lfo.atomic import read_csv, write_csv
 from lfo.cli import cli
@@ -323,7 +323,7 @@ def test_a_cells_rows_are_worked_out_from_its_files(tmp_path: Path) -> None:
     rounds = [(0, 1, 1.0), (0, 2, 2.0), (1, 1, 5.0), (1, 1, 7.0), (1, 2, 0.0), (1, 2, 1.0), (2, 1, -3.0)]
     write_csv(
         where / "evaluations.csv",
-        [{"member": m, "round": k, "interactions": 30 * k, "return": r} for m, k, r in rounds],
+        [{**WHOLE, "member": m, "round": k, "interactions": 30 * k, "return": r} for m, k, r in rounds],
     )
     found = cell_results(tmp_path, study, cell)
     assert [(row["seed"], row["dataset"]) for row in found] == [(7, 0), (8, 1), (9, 0)]
