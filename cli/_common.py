@@ -289,6 +289,6 @@ def worse_than_data(round_: Round, out: RunFolder) -> list[str]:
             lines.append(
                 f"{Path(data['source']).name}: the policy returns {returns.mean():.4g}, less than the "
                 f"{data['return_mean']:.4g} of its data; add rounds (`--resume --rounds {round_.number + 5}`), or train "
-                "with another --algo: qsi learns from any data"
+                "with another --algo (docs/choosing.md)"
             )
     return lines

@@ -3,7 +3,7 @@
 Each round (Edwards et al. 2020, §3.3): every member takes ``interactions`` steps in an environment of its own
 with its current policy plus noise N(0, 0.1 a_max), clipped (the first round of an algorithm that has learned nothing
 yet: at random); I is fitted to all of that member's interactions so
-far; an algorithm that learns in rounds (BCO) then takes its own steps; then the members are evaluated. Environment
+far; an algorithm that learns in rounds then takes its own steps; then the members are evaluated. Environment
 steps are the budget: each is kept.
 
 Differences
@@ -102,7 +102,9 @@ def learn_inverse(
     """
     config = configure(config or InverseConfig(), settings, where="learn_inverse")
     if demonstrations is None and not agent.learns_offline:
-        raise LfoError(f"{agent.name} imitates its data: pass the data set as demonstrations")
+        raise LfoError(
+            f"{agent.name} learns from its data in the rounds: pass the data set as demonstrations"
+        )
     shown = as_progress(progress)
     with ExitStack() as stack:
         if progress is True:
