@@ -17,6 +17,7 @@ from lfo.errors import LfoError
 if TYPE_CHECKING:
     from lfo.acting.rounds import Round
     from lfo.algorithms.protocol import Agent
+    from lfo.envs.make import EnvLike
     from lfo.runs.folder import RunFolder
     from lfo.training.sources import Table
 
@@ -85,6 +86,12 @@ class Algorithm(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # gen
 _OPTIONS: dict[str, dict[str, Any]] = {
     "algo": {"type": Algorithm(), "help": "Algorithm to train."},
     "env": {"metavar": "ENV", "help": "Gymnasium id of the environment, or module:id."},
+    "env-kwargs": {
+        "callback": parse_settings,
+        "multiple": True,
+        "metavar": "KEY=VALUE",
+        "help": "An argument that the environment is made with, such as gravity=5. Repeatable.",
+    },
     "seeds": {
         "callback": parse_seeds,
         "metavar": "LIST",
@@ -218,16 +225,20 @@ def require_trained(out: RunFolder, agent: Agent) -> None:
         )
 
 
-def environment(out: RunFolder, env: str | None) -> str:
+def environment(out: RunFolder, env: str | None, kwargs: dict[str, Any]) -> EnvLike:
     """``env`` if given, else the environment that the run interacted with, else the data's.
 
-    A data set may come from anyone: a module that it names is not imported unless the user names it, too.
+    It is made with the arguments that are recorded with its id, changed by ``kwargs``. A data set may come from anyone:
+    a module that it names is not imported unless the user names it, too.
 
     Raises:
         LfoError: none is known, or the data set's would import a module.
     """
+    from lfo.envs.make import with_kwargs
+
     info = out.info()
-    found = env or info.get("interact", {}).get("env")
+    stage = info.get("interact", {})
+    found = env or stage.get("env")
     if found is None and ":" in (info.get("env") or ""):
         raise LfoError(
             f"{out.path}: the data set's environment {info['env']} would import a module, which can run any code; "
@@ -238,7 +249,8 @@ def environment(out: RunFolder, env: str | None) -> str:
         raise LfoError(
             f"{out.path}: the data set names no environment; pass one with --env, such as --env Hopper-v5"
         )
-    return str(found)
+    recorded = [one.get("env_kwargs", {}) for one in (stage, info) if one.get("env") == found]
+    return with_kwargs(str(found), {**(recorded or [{}])[0], **kwargs})
 
 
 def demonstrations(out: RunFolder, agent: Agent) -> Table | None:

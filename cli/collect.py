@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,10 +11,12 @@ from lfo.cli._common import option
 
 if TYPE_CHECKING:
     from lfo.datasets.policies import Policy
+    from lfo.envs.make import EnvLike
 
 
 @click.command()
 @click.argument("env")
+@option("env-kwargs")
 @click.option(
     "--random-frac",
     type=click.FloatRange(0, 1),
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 @option("overwrite")
 def command(
     env: str,
+    env_kwargs: dict[str, Any],
     random_frac: float | None,
     output: Path,
     policy: str,
@@ -67,6 +70,7 @@ def command(
     from lfo.datasets import check_output, save
     from lfo.datasets.collect import collect
     from lfo.datasets.policies import is_trained_policy
+    from lfo.envs.make import with_kwargs
     from lfo.errors import LfoError
     from lfo.locks import output_lock
     from lfo.processes import available_cores
@@ -83,12 +87,13 @@ def command(
     check_output(output, overwrite=overwrite)
     with output_lock(output, "collect"):
         trained = run or (random_frac != 1 and is_trained_policy(policy))
-        actor = _trained(Path(policy), env, member or 0) if trained else policy
+        actor = _trained(Path(policy), with_kwargs(env, env_kwargs), member or 0) if trained else policy
         try:
             with bars() as progress:
                 progress.start(f"collect {env}", steps)
                 data, actions = collect(
                     env,
+                    env_kwargs=env_kwargs,
                     random_frac=random_frac,
                     steps=steps,
                     seed=seed,
@@ -108,7 +113,7 @@ def command(
     )
 
 
-def _trained(path: Path, env: str, member: int) -> Policy:
+def _trained(path: Path, env: EnvLike, member: int) -> Policy:
     """The policy of a run or of a file that was exported from one."""
     from lfo.envs.faults import opened
     from lfo.runs.policy import load_run_policy

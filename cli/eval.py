@@ -23,12 +23,14 @@ from lfo.cli._common import (
 if TYPE_CHECKING:
     from lfo.acting.evaluation import Evaluation
     from lfo.algorithms.protocol import Agent
+    from lfo.envs.make import EnvLike
     from lfo.runs.folder import RunFolder
 
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
 @option("env", shown="the one that RUN interacted with")
+@option("env-kwargs", shown="those that RUN interacted with")
 @option("episodes", default=10, show_default=True, help="Episodes of each member.")
 @option(
     "seed",
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
 def command(
     run: Path,
     env: str | None,
+    env_kwargs: dict[str, Any],
     episodes: int,
     seed: int,
     max_steps: int | None,
@@ -78,28 +81,29 @@ def command(
         check_video(video, overwrite=overwrite)
     agent = load_agent(out, device)
     require_trained(out, agent)
-    env = environment(out, env)
+    acting_in = environment(out, env, env_kwargs)
     if agent.inverse is None:
         with out.claim("eval"):
             agent = load_agent(out, device)  # another process may have done a round meanwhile
             if agent.inverse is None:
-                _first_round(out, agent, env)
+                _first_round(out, agent, acting_in)
     with bars() as progress:
         progress.start("evaluate", episodes * len(agent.seeds))
         result = evaluate(
-            agent, env, episodes=episodes, seed=seed, max_steps=max_steps, on_episodes=progress.step
+            agent, acting_in, episodes=episodes, seed=seed, max_steps=max_steps, on_episodes=progress.step
         )
     summary = _summary(out, agent, result)
     click.echo(json.dumps(summary) if as_json else _table(summary))
     if result.cut:
         note(
-            f"{result.cut} episodes were cut after 10,000 steps: {env} has no time limit; set one with --max-steps"
+            f"{result.cut} episodes were cut after 10,000 steps: {result.env_id} has no time limit; set one with "
+            "--max-steps"
         )
     if video is not None:
-        _film(agent, env, video, seed, overwrite)
+        _film(agent, acting_in, video, seed, overwrite)
 
 
-def _first_round(out: RunFolder, agent: Agent, env: str) -> None:
+def _first_round(out: RunFolder, agent: Agent, env: EnvLike) -> None:
     from lfo.acting.rounds import learn_inverse
     from lfo.algorithms.inverse import InverseConfig
     from lfo.cli._progress import bars
@@ -122,7 +126,7 @@ def _first_round(out: RunFolder, agent: Agent, env: str) -> None:
         note(round_lines(round_, config.rounds, out))
 
 
-def _film(agent: Agent, env: str, path: Path, seed: int, overwrite: bool) -> None:
+def _film(agent: Agent, env: EnvLike, path: Path, seed: int, overwrite: bool) -> None:
     from lfo.acting.rounds import act
     from lfo.acting.video import record_video
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
 @option("env", shown="the data set's")
+@option("env-kwargs", shown="the data set's")
 @option("rounds", shown=10)
 @option("interactions", shown=1000)
 @option("grad-steps", shown=2000)
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 def command(
     run: Path,
     env: str | None,
+    env_kwargs: dict[str, Any],
     settings: dict[str, Any],
     device: str,
     log: tuple[str, ...],
@@ -68,12 +70,13 @@ def command(
     out.info()  # before a folder is made
     changes = settings | {name: value for name, value in options.items() if value is not None}
     with out.claim("interact"):
-        _interact(out, env, changes, device, log, resume, overwrite)
+        _interact(out, env, env_kwargs, changes, device, log, resume, overwrite)
 
 
 def _interact(
     out: RunFolder,
     env: str | None,
+    env_kwargs: dict[str, Any],
     changes: dict[str, Any],
     device: str,
     log: tuple[str, ...],
@@ -101,7 +104,7 @@ def _interact(
             "or --overwrite to start again"
         )
     config = _config(out, changes, resume)
-    env = environment(out, env)
+    acting_in = environment(out, env, env_kwargs)
     done: list[Round] = []
 
     def on_round(round_: Round) -> None:
@@ -115,7 +118,7 @@ def _interact(
     ):
         learn_inverse(
             agent,
-            env,
+            acting_in,
             config=config,
             demonstrations=demonstrations(out, agent),
             out=out,

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from lfo.datasets.d4rl import reference_scores as reference_scores
     from lfo.datasets.logs import from_dataframe as from_dataframe
     from lfo.datasets.logs import from_logs as from_logs
-    from lfo.datasets.memory import from_arrays as from_arrays
-    from lfo.datasets.memory import from_episodes as from_episodes
     from lfo.datasets.readers import READERS as READERS
     from lfo.datasets.readers import load as load
     from lfo.datasets.readers import load_with_actions as load_with_actions
@@ -26,6 +24,8 @@ if TYPE_CHECKING:
     from lfo.datasets.transitions import Transitions as Transitions
     from lfo.datasets.transitions import behaviour_name as behaviour_name
     from lfo.datasets.transitions import file_sha256 as file_sha256
+    from lfo.datasets.transitions import from_arrays as from_arrays
+    from lfo.datasets.transitions import from_episodes as from_episodes
     from lfo.datasets.writer import export_minari as export_minari
     from lfo.datasets.writer import save as save
     from lfo.errors import LfoError as LfoError
@@ -40,9 +40,9 @@ _WHERE = {
     "check_output": "lfo.atomic",
     "export_minari": "lfo.datasets.writer",
     "file_sha256": "lfo.datasets.transitions",
-    "from_arrays": "lfo.datasets.memory",
+    "from_arrays": "lfo.datasets.transitions",
     "from_dataframe": "lfo.datasets.logs",
-    "from_episodes": "lfo.datasets.memory",
+    "from_episodes": "lfo.datasets.transitions",
     "from_logs": "lfo.datasets.logs",
     "load": "lfo.datasets.readers",
     "load_with_actions": "lfo.datasets.readers",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,10 +20,13 @@ from lfo.envs.make import (
     EnvLike,
     copyable,
     full_id,
+    id_of,
+    kwargs_of,
     make_envs,
     name_of,
     observation_keys,
     observation_length,
+    with_kwargs,
 )
 from lfo.envs.rollout import rollout
 from lfo.envs.spaces import ActionSpace
@@ -74,6 +77,7 @@ class Group:
 def collect(
     env: EnvLike,
     *,
+    env_kwargs: Mapping[str, Any] | None = None,
     random_frac: float | None = None,
     steps: int,
     seed: int = 0,
@@ -96,6 +100,8 @@ def collect(
         env: a Gymnasium id, an environment or a function that makes one, with vector observations and bounded
             continuous actions; see :func:`lfo.envs.make.make_env`. An object is copied by its spec where more than one
             episode's worth of rows is asked for. For more than one job a function has to be picklable.
+        env_kwargs: arguments that the environment is made with, where ``env`` is an id or a function. The data set
+            keeps them.
         random_frac: fraction of random actions, in [0, 1]. May be left out where ``policy`` is ``random``.
             With 1, no policy is loaded.
         steps: number of rows N, exactly.
@@ -122,6 +128,7 @@ def collect(
     for name, value, least in (("steps", steps, 1), ("seed", seed, 0), ("jobs", jobs, 1)):
         if value < least:
             raise LfoError(f"{name}: expected a whole number of at least {least}, found {value}")
+    env = with_kwargs(env, env_kwargs)
     with opened(env) as made:
         if random_frac == 1:
             policy = "random"
@@ -136,12 +143,12 @@ def collect(
         source = env if sum(map(len, quotas)) == 1 else copyable(env)
         groups = [Group(source, policy, random_frac, q, s) for q, s in zip(quotas, seeds, strict=True)]
         metadata = Metadata(
-            source=f"collected from {env if isinstance(env, str) else name_of(made)}",
+            source=f"collected from {id_of(env) or name_of(made)}",
             env_id=full_id(env, made),
             random_frac=float(random_frac),
             policy=policy.name,
             seed=seed,
-            attributes=_attributes(policy, steps, observation_keys(made)),
+            attributes=_attributes(policy, steps, observation_keys(made), kwargs_of(env, made)),
         )
     recorded = _record_all(groups, jobs, progress or _ignore)
     rows = Rows(*(np.concatenate(arrays) for arrays in zip(*recorded, strict=True)))
@@ -178,11 +185,15 @@ def _quotas(steps: int, horizon: int) -> list[tuple[int, ...]]:
     return [tuple(sorted(rows[g::groups], reverse=True)) for g in range(groups)]
 
 
-def _attributes(policy: Policy, steps: int, keys: list[str]) -> dict[str, str | int | float]:
-    """Further attributes of the file: the number of steps, the order of a Dict's keys, the policy's measured return."""
+def _attributes(
+    policy: Policy, steps: int, keys: list[str], env_kwargs: dict[str, Any]
+) -> dict[str, str | int | float]:
+    """Further attributes: number of steps, order of a Dict's keys, the environment's arguments, the policy's return."""
     result: dict[str, str | int | float] = {"steps": steps}
     if keys:
         result["observation_keys"] = json.dumps(keys)
+    if env_kwargs:
+        result["env_kwargs"] = json.dumps(env_kwargs)
     if isinstance(policy, MLPPolicy):
         measured = {
             key: policy.metadata[key] for key in ("return_mean", "return_std") if key in policy.metadata

@@ -27,8 +27,11 @@ LAYERS = (
     "__main__",
 )
 """From the bottom up: a package imports those before it, and itself."""
-UPWARDS = {("lfo.algorithms.base", "lfo.acting.fitting")}
-"""``D3G.fit``, ``save`` and ``load`` are a door to the trainer, opened when they are called."""
+UPWARDS = {
+    ("lfo.algorithms.base", "lfo.acting.fitting"),
+    ("lfo.datasets.transitions", "lfo.datasets.columns"),
+}
+"""Doors that are opened when they are called: ``D3G.fit``, ``save`` and ``load``; ``Transitions.from_arrays``."""
 
 
 def modules() -> dict[str, Path]:

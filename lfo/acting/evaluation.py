@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lfo.envs.faults import close_all
-from lfo.envs.make import Env, EnvLike, make_envs, name_of, require_state_dim
+from lfo.envs.make import Env, EnvLike, id_of, make_envs, name_of, require_state_dim
 from lfo.envs.rollout import rollout, starts
 from lfo.envs.spaces import ActionSpace
 from lfo.errors import LfoError
@@ -153,7 +153,7 @@ def evaluate_policy(
         limit = max_steps or (spec.max_episode_steps if spec else None)
         returns, lengths, ended = _in_turns(act, envs, resets, limit or NO_LIMIT_STEPS, progress)
         return Evaluation(
-            spec.id if spec else name_of(env if isinstance(env, str) else envs[0]),
+            spec.id if spec else id_of(env) or name_of(envs[0]),
             returns,
             lengths,
             spec.reward_threshold if spec else None,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,13 @@ from lfo.algorithms import registry
 from lfo.algorithms.inverse import InverseConfig
 from lfo.algorithms.protocol import Agent
 from lfo.datasets import Transitions
-from lfo.envs.make import EnvLike
+from lfo.envs.make import EnvLike, with_kwargs
 from lfo.errors import LfoError
 from lfo.runs.folder import RunFolder
 from lfo.runs.loading import load_agent
 from lfo.runs.record import Member
 from lfo.settings import configure, suggest
+from lfo.training.loggers import require_loggers
 from lfo.training.loop import train
 from lfo.training.metrics import columns
 from lfo.training.progress import Progress, as_progress
@@ -29,10 +31,13 @@ def fit(
     data: Transitions,
     env: EnvLike | None,
     *,
+    env_kwargs: Mapping[str, Any] | None,
     seeds: Iterable[int],
     steps: int,
     device: str,
     progress: Progress | bool,
+    out: str | Path | None,
+    log: Sequence[str],
     settings: Mapping[str, Any],
 ) -> Any:
     """Train on one data set, then learn to act in ``env``; see :meth:`lfo.algorithms.base.Algorithm.fit`."""
@@ -49,8 +54,17 @@ def fit(
     if env is None and (in_rounds or not algorithm.learns_offline):
         needed = next(iter(in_rounds), f"{algorithm.__name__}, which learns in rounds of interaction,")
         raise LfoError(f"{where}: env: expected an environment, as {needed} needs one, found none; pass env")
+    require_loggers(log)
+    if env is not None:
+        env = with_kwargs(env, env_kwargs)
     shown = as_progress(progress)
-    try:
+    folder = None if out is None else RunFolder(out)
+    with ExitStack() as stack:
+        if progress is True:
+            stack.callback(shown.close)
+        if folder is not None:
+            stack.enter_context(folder.claim("fit"))
+            folder.create(overwrite=False)
         offline = {key: value for key, value in settings.items() if key in own}
         agent: Any
         agent, _ = train(
@@ -60,14 +74,13 @@ def fit(
             members=[Member(seed) for seed in seeds],
             steps=steps,
             device=device,
+            out=folder,
             progress=shown,
+            log=log,
         )
         if env is not None:
             table = demonstrations(agent, [data], [0] * len(agent.seeds))
-            learn_inverse(agent, env, demonstrations=table, progress=shown, **in_rounds)
-    finally:
-        if progress is True:
-            shown.close()
+            learn_inverse(agent, env, demonstrations=table, out=folder, progress=shown, log=log, **in_rounds)
     return agent
 
 

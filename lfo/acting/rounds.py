@@ -16,7 +16,7 @@ Differences
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -30,7 +30,17 @@ from lfo.algorithms.inverse import Inverse, InverseConfig
 from lfo.algorithms.protocol import Agent
 from lfo.datasets import LfoError
 from lfo.envs.faults import EnvironmentFault, close_all, opened
-from lfo.envs.make import Env, EnvLike, make_envs, name_of, observation_keys, require_state_dim
+from lfo.envs.make import (
+    Env,
+    EnvLike,
+    id_of,
+    kwargs_of,
+    make_envs,
+    name_of,
+    observation_keys,
+    require_state_dim,
+    with_kwargs,
+)
 from lfo.envs.rollout import rollout
 from lfo.envs.spaces import ActionSpace
 from lfo.processes import require_memory
@@ -67,6 +77,7 @@ def learn_inverse(
     agent: Agent,
     env: EnvLike,
     *,
+    env_kwargs: Mapping[str, Any] | None = None,
     config: InverseConfig | None = None,
     demonstrations: Table | None = None,
     out: RunFolder | None = None,
@@ -82,6 +93,7 @@ def learn_inverse(
         agent: trained members.
         env: where to act: an id, an environment or a function that makes one, see :func:`lfo.envs.make.make_env`. An
             object is used as it is for one member, and copied by its spec for more.
+        env_kwargs: arguments that the environment is made with, where ``env`` is an id or a function.
         config: see :class:`~lfo.algorithms.inverse.InverseConfig`.
         demonstrations: the data the agent was trained on; needed by an algorithm that learns in rounds (BCO).
         out: the run folder to keep interactions, evaluations and checkpoints in; None keeps nothing.
@@ -100,6 +112,7 @@ def learn_inverse(
             to the run.
         KeyboardInterrupt: after Ctrl-C; finished rounds are kept.
     """
+    env = with_kwargs(env, env_kwargs)
     config = configure(config or InverseConfig(), settings, where="learn_inverse")
     if demonstrations is None and not agent.learns_offline:
         raise LfoError(
@@ -146,14 +159,16 @@ def _stage(
     """The actions of an environment that fits the agent, and what the run records of the stage."""
     with opened(env) as made:
         require_state_dim(made, agent.units.state_dim, of="the run")
-        name = env if isinstance(env, str) else name_of(made)
+        name, kwargs = id_of(env) or name_of(made), kwargs_of(env, made)
         if not (made.spec and made.spec.max_episode_steps):
             progress.note(
                 f"{name} has no time limit: evaluation episodes are cut after {NO_LIMIT_STEPS:,} steps"
             )
         space, keys = ActionSpace.of(made), observation_keys(made)
     stage = {"env": name, "space": space.to_record(), "config": asdict(config)}
-    return space, {**stage, "observation_keys": keys} if keys else stage
+    return space, (
+        stage | ({"env_kwargs": kwargs} if kwargs else {}) | ({"observation_keys": keys} if keys else {})
+    )
 
 
 def fit_inverse(
@@ -192,6 +207,7 @@ def evaluate(
     agent: Agent,
     env: EnvLike,
     *,
+    env_kwargs: Mapping[str, Any] | None = None,
     episodes: int = 10,
     seed: int = 0,
     max_steps: int | None = None,
@@ -203,6 +219,7 @@ def evaluate(
     Args:
         agent: members that can act (see :func:`learn_inverse`).
         env: an id, an environment or a function that makes one, see :func:`lfo.envs.make.make_env`.
+        env_kwargs: arguments that the environment is made with, where ``env`` is an id or a function.
         episodes: whole episodes of each member.
         seed: of the starts, together with each member's own seed: agents of any algorithm that have the same
             seeds face the same starts, the members of one agent different ones.
@@ -213,6 +230,7 @@ def evaluate(
     Raises:
         LfoError: the environment is unknown, or its observations or actions do not fit the agent.
     """
+    env = with_kwargs(env, env_kwargs)
     if envs is None:
         require_fit(agent, env)
     return evaluate_policy(
@@ -443,8 +461,10 @@ def _draws(seed: int, *stream: int) -> np.random.Generator:
 
 def _check_same_stage(out: RunFolder, saved: dict[str, Any], stage: dict[str, Any]) -> None:
     """Refuse settings that differ from those of the stage so far; only ``rounds`` and ``episodes`` may."""
-    wanted = {"env": stage["env"], **stage["config"]}
-    found = {"env": saved["env"], **saved["config"]}
+    wanted, found = (
+        {"env": one["env"], "env_kwargs": one.get("env_kwargs", {}), **one["config"]}
+        for one in (stage, saved)
+    )
     for key, value in found.items():
         if key not in ("rounds", "episodes") and wanted[key] != value:
             raise LfoError(

@@ -7,9 +7,10 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -17,7 +18,7 @@ import numpy as np
 from lfo.acting.evaluation import NO_LIMIT_STEPS
 from lfo.atomic import check_output
 from lfo.envs.faults import opened
-from lfo.envs.make import Env, EnvLike, copyable, make_env, name_of
+from lfo.envs.make import Env, EnvLike, copyable, make_env, name_of, with_kwargs
 from lfo.envs.rollout import rollout, starts
 from lfo.envs.spaces import ActionSpace
 from lfo.errors import LfoError
@@ -89,6 +90,7 @@ def record_video(
     env: EnvLike,
     path: str | Path,
     *,
+    env_kwargs: Mapping[str, Any] | None = None,
     seed: int = 0,
     stream: int = 0,
     episodes: int = 1,
@@ -103,6 +105,7 @@ def record_video(
         act: the action [A] for one observation [S] float32; clipped to the action space.
         env: an id, an environment or a function that makes one, see :func:`lfo.envs.make.make_env`. An object whose
             render mode is not ``rgb_array`` is copied by its spec.
+        env_kwargs: arguments that the environment is made with, where ``env`` is an id or a function.
         path: of the file, ending in ``.mp4``.
         seed, stream: of the starts, see :func:`lfo.envs.rollout.starts`.
         episodes: how many.
@@ -120,7 +123,10 @@ def record_video(
     check_video(path, overwrite=overwrite)
     import imageio_ffmpeg
 
-    with closing(_renderable(env)) as made, tempfile.TemporaryDirectory(dir=path.parent) as folder:
+    with (
+        closing(_renderable(with_kwargs(env, env_kwargs))) as made,
+        tempfile.TemporaryDirectory(dir=path.parent) as folder,
+    ):
         returns: list[float] = []
         frames = _frames(made, act, starts(seed, stream, episodes), returns)
         first = next(frames)

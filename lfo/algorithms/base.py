@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -60,10 +60,13 @@ class Algorithm(Learner, metaclass=_Listed):
         data: Transitions,
         env: EnvLike | None = None,
         *,
+        env_kwargs: Mapping[str, Any] | None = None,
         seeds: Iterable[int] = (0,),
         steps: int = 50_000,
         device: str = "auto",
         progress: Progress | bool = True,
+        out: str | Path | None = None,
+        log: Sequence[str] = (),
         **settings: Any,
     ) -> AlgorithmT:
         """Train one member for each seed, all at once. :meth:`save` keeps the result.
@@ -75,21 +78,34 @@ class Algorithm(Learner, metaclass=_Listed):
             data: from :func:`lfo.datasets.load`.
             env: where to learn to act afterwards: an id, an environment, or a function that makes one. Without it, call
                 :func:`lfo.learn_inverse`. BCO needs it, as it learns in rounds of interaction only.
+            env_kwargs: arguments that the environment is made with, where ``env`` is an id or a function.
             seeds: one member each.
             steps: offline gradient steps.
             device: ``auto``, ``cpu`` or ``cuda``.
             progress: False for no progress bar.
+            out: a new run folder to work in, as ``d3g-lfo train`` and ``interact`` do; then :meth:`save` is not needed.
+            log: loggers that get losses and returns, such as ``tensorboard``; needs ``out``.
             **settings: fields of the algorithm's config, such as ``hidden=128``; with ``env`` also ``rounds``,
                 ``interactions``, ``grad_steps``, ``episodes`` and ``noise`` of :class:`~lfo.InverseConfig`.
 
         Raises:
-            LfoError: an unknown setting or a wrong value, an environment that does not fit the data, or every member
-                has diverged.
+            LfoError: an unknown setting or a wrong value, an environment that does not fit the data, ``out`` exists, or
+                every member has diverged.
         """
         from lfo.acting.fitting import fit  # the only import upwards; nothing else here knows the trainer
 
         agent: AlgorithmT = fit(
-            cls, data, env, seeds=seeds, steps=steps, device=device, progress=progress, settings=settings
+            cls,
+            data,
+            env,
+            env_kwargs=env_kwargs,
+            seeds=seeds,
+            steps=steps,
+            device=device,
+            progress=progress,
+            out=out,
+            log=log,
+            settings=settings,
         )
         return agent
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import json
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
@@ -21,6 +23,77 @@ from lfo.errors import LfoError
 Env = gym.Env[Any, Any]
 EnvLike = str | Env | EnvSpec | Callable[..., Env]
 """What every function takes as an environment: an id, an environment object, or a function (or class) that makes one."""
+
+
+@dataclass(frozen=True)
+class WithKwargs:
+    """A function that makes an environment with some arguments: those, and what it is called with."""
+
+    env: str | EnvSpec | Callable[..., Env]
+    kwargs: Mapping[str, Any]
+
+    def __call__(self, **more: Any) -> Env:
+        """Make it."""
+        return _start(self.env, {**self.kwargs, **more})
+
+
+def with_kwargs(env: EnvLike, kwargs: Mapping[str, Any] | None) -> EnvLike:
+    """An environment that is made with some arguments.
+
+    Args:
+        env: an id, or a function that makes an environment.
+        kwargs: passed to :func:`gymnasium.make` or to the function. Without any, ``env`` is returned.
+
+    Raises:
+        LfoError: ``env`` is an environment that was made already.
+    """
+    if not kwargs:
+        return env
+    if isinstance(env, gym.Env):
+        raise LfoError(
+            f"env_kwargs: expected an id or a function to make an environment with {', '.join(kwargs)}, found the "
+            f"environment {name_of(env)}; make it with these arguments, and leave env_kwargs out"
+        )
+    return WithKwargs(env, kwargs)
+
+
+def kwargs_of(env: EnvLike, made: Env) -> dict[str, Any]:
+    """The arguments that make ``made``, made from ``env``, again: where they differ from the registered ones.
+
+    Raises:
+        LfoError: one that was given by :func:`with_kwargs` cannot be kept as JSON.
+    """
+    found = dict(env.kwargs) if isinstance(env, WithKwargs) else {}
+    for name, value in found.items():
+        if _json(value) is None:
+            raise LfoError(
+                f"env_kwargs: {name}: expected a value that can be kept as JSON, found {type(value).__name__}; pass a "
+                "function that makes the environment with it"
+            )
+    spec = made.spec
+    if spec is not None and spec.id in gym.registry:
+        known = gym.registry[spec.id]
+        found |= {
+            name: value
+            for name, value in spec.kwargs.items()
+            if name not in known.kwargs or _json(value) != _json(known.kwargs[name])
+        }
+        if spec.max_episode_steps != known.max_episode_steps:
+            found["max_episode_steps"] = spec.max_episode_steps
+    kept = {name: _json(value) for name, value in found.items() if name != "render_mode"}
+    return {name: json.loads(value) for name, value in kept.items() if value is not None}
+
+
+def _json(value: Any) -> str | None:
+    try:
+        return json.dumps(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def id_of(env: EnvLike) -> str | None:
+    """The id that was given for an environment, if it was one."""
+    return id_of(env.env) if isinstance(env, WithKwargs) else env if isinstance(env, str) else None
 
 
 def make_env(env: EnvLike, **kwargs: Any) -> Env:
@@ -93,6 +166,8 @@ def copyable(env: EnvLike) -> EnvLike:
 
 def name_of(env: EnvLike) -> str:
     """What errors and records call an environment: its id, or else the name of its class or function."""
+    if isinstance(env, WithKwargs):
+        return name_of(env.env)
     if isinstance(env, str):
         return env
     if isinstance(env, EnvSpec):
@@ -104,9 +179,10 @@ def name_of(env: EnvLike) -> str:
 
 def full_id(env: EnvLike, made: Env) -> str:
     """The id that makes ``made``, made from ``env``, again: with its version and its module, if it has one."""
-    module, colon, _ = env.rpartition(":") if isinstance(env, str) else ("", "", "")
+    given = id_of(env)
     if made.spec is None:
-        return env if isinstance(env, str) else name_of(made)
+        return given or name_of(made)
+    module, colon, _ = (given or "").rpartition(":")
     return f"{module}{colon}{made.spec.id}"
 
 
@@ -272,14 +348,15 @@ def _bounding(env: EnvLike, actions: Box) -> str:
     """How to give an environment bounded vector actions."""
     size = int(np.prod(actions.shape))
     bounded = f"lambda a: a.reshape({actions.shape}), g.spaces.Box(-1, 1, ({size},)))"
-    if not isinstance(env, str):
+    given = id_of(env)
+    if given is None:
         return (
             "`import gymnasium as g`, and pass this with your own bounds instead of -1 and 1: "
             f"`g.wrappers.TransformAction(env, {bounded}`"
         )
-    new = f"Wrapped{env.rpartition(':')[2].rpartition('/')[2]}"
+    new = f"Wrapped{given.rpartition(':')[2].rpartition('/')[2]}"
     return (
         "write a file wrapped.py with your own bounds instead of -1 and 1 and this line: `import gymnasium as g; "
-        f"g.register({new!r}, lambda **k: g.wrappers.TransformAction(g.make({env!r}, disable_env_checker=True, **k), "
+        f"g.register({new!r}, lambda **k: g.wrappers.TransformAction(g.make({given!r}, disable_env_checker=True, **k), "
         f"{bounded})`, and use the environment `wrapped:{new}`"
     )

@@ -316,6 +316,7 @@ def load_policy(path: str | Path, member: int = 0, *, device: str = "cpu") -> Po
         "state_dim": agent.units.state_dim,
         "seed": agent.seeds[member],
         "env": stage.get("env") or info.get("env"),
+        "env_kwargs": (stage if stage.get("env") else info).get("env_kwargs", {}),
         "observation_keys": stage.get("observation_keys", []),
         "dataset": {key: data.get(key) for key in ("source", "sha256", "policy", "random_frac")},
         "steps": info.get("steps"),

@@ -28,9 +28,11 @@ def describe(
 ) -> dict[str, Any]:
     """The content of ``run.json``: what is needed to repeat the run, and the machine that it ran on."""
     packages = ["d3g-lfo", "torch", "numpy", "gymnasium", "mujoco", "h5py"]
+    named = next((data.metadata for data in datasets if data.metadata.env_id), None)
     return {
         "algo": agent.name,
-        "env": next((data.metadata.env_id for data in datasets if data.metadata.env_id), None),
+        "env": named and named.env_id,
+        **({"env_kwargs": named.env_kwargs} if named and named.env_kwargs else {}),
         "state_dim": datasets[0].state_dim,
         "steps": steps,
         "config": asdict(agent.config),

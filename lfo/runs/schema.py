@@ -44,6 +44,7 @@ class _Data(_Part):
 
 class _Stage(_Part):
     env: str | None = None
+    env_kwargs: dict[str, Any] = {}
     config: dict[str, Any] = {}
 
 
@@ -52,6 +53,7 @@ class _Run(_Part):
 
     algo: str
     env: str | None = None
+    env_kwargs: dict[str, Any] = {}
     state_dim: Annotated[int, Field(ge=1, le=1_000_000)]
     steps: Whole
     config: dict[str, Any]

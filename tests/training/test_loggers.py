@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from shell import TINY, TINY_ROUNDS, copy, error, must
 
-from lfo import learn_inverse, load_agent
+from lfo import D3G, learn_inverse, load_agent
 from lfo.cli._common import _OPTIONS
-from lfo.datasets import LfoError
+from lfo.datasets import LfoError, load
 from lfo.runs.folder import RunFolder
 from lfo.training.loggers import LOGGERS, logged
 from lfo.training.progress import Progress
@@ -77,6 +77,20 @@ def test_tensorboard_has_losses_and_returns(dataset: Path, tmp_path: Path) -> No
     assert [e.step for e in returns] == sorted(
         {int(row["interactions"]) for row in out.rows("evaluations.csv")}
     )
+
+
+def test_fit_sends_losses_and_returns(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = Fake("mlflow")
+    monkeypatch.setitem(sys.modules, "mlflow", fake)
+    rounds = {"rounds": 1, "interactions": 20, "grad_steps": 2, "episodes": 1}
+    few: dict[str, Any] = {"steps": 4, "hidden": 8, "batch_size": 8, "progress": False}
+    D3G.fit(load(dataset), "InvertedPendulum-v5", out=tmp_path / "run", log=["mlflow"], **few, **rounds)
+    stages = [name.partition("/")[0] for what, values in fake.calls if what == "log" for name in values]
+    assert set(stages) == {"train", "rounds"}
+    with pytest.raises(LfoError, match="log: mlflow needs a run folder, found none; pass out"):
+        D3G.fit(load(dataset), log=["mlflow"], **few)
+    with pytest.raises(LfoError, match="log: expected one of tensorboard.* found 'mlfow'"):
+        D3G.fit(load(dataset), log=["mlfow"], **few)
 
 
 def test_without_log_there_is_only_csv(interacted: Path) -> None:
