@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # The package is installed, not linked: the tests and the type checker see what a user gets.
 SOURCES := $(shell find lfo datasets cli -type f -not -name '*.pyc') pyproject.toml setup.py constraints.txt
 
-.PHONY: demo test coverage lint types docs bench clean soak
+.PHONY: demo test coverage lint types docs bench clean soak wheel-test
 
 demo: $(VENV)/.installed
 	$(BIN)/d3g-lfo demo -o demo-report --overwrite
@@ -27,6 +27,10 @@ types: $(VENV)/.installed-dev
 # The site, into site/; a warning is an error. (Its theme tells of MkDocs 2 at every build unless it is asked not to.)
 docs: $(VENV)/.installed-dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# The wheel in an empty environment does what the README says. Another Python: `make wheel-test PYTHON=python3.13`.
+wheel-test:
+	$(PYTHON) tests/try_wheel.py
 
 # Some 12,000 attacks; `make soak SHARE=0.05` makes a twentieth of them.
 soak: $(VENV)/.installed-dev

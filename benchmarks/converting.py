@@ -56,8 +56,8 @@ def convert(folder: Path, resampled: bool) -> None:
 
 def read_and_write(folder: Path) -> None:
     """What polars needs for the same files."""
-    for path in sorted(folder.glob("[0-9]*.parquet")):
-        polars.read_parquet(path).write_parquet(folder / f"out-{path.name}")
+    for path in sorted(folder.glob("*.parquet")):
+        polars.read_parquet(path).write_parquet(path.with_suffix(".again"))
 
 
 def measure(rows: int, files: int, effort: Effort) -> list[Row]:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from acting import step_bare
+from converting import convert, read_and_write, write_logs
 from floor import Floor, Pass, Product, bco_passes, d3g_passes, flops, inverse_passes, products, qsi_passes
 from reading import convert_by_rows, write_file
 from rows import QUICK, TINY, Row, markdown, verdict
@@ -138,6 +139,14 @@ def test_the_rows_conversion_agrees_with_the_reader(tmp_path: Path) -> None:
     assert going_on.sum() == inside.sum()
     assert (theirs["next_observations"][inside] == ours.next_states[going_on]).all()
     assert (theirs["rewards"][inside] == ours.rewards[going_on]).all()
+
+
+def test_converting_reads_the_logs_only(tmp_path: Path) -> None:
+    """Not what polars wrote of them beside."""
+    write_logs(tmp_path, 400, files=2)
+    read_and_write(tmp_path)
+    convert(tmp_path, resampled=False)
+    assert len(load(tmp_path / "out.h5")) == 398
 
 
 def test_bare_steps_are_those_of_the_record() -> None:

@@ -89,7 +89,7 @@ def test_fit_sends_losses_and_returns(dataset: Path, tmp_path: Path, monkeypatch
     assert set(stages) == {"train", "rounds"}
     with pytest.raises(LfoError, match="log: mlflow needs a run folder, found none; pass out"):
         D3G.fit(load(dataset), log=["mlflow"], **few)
-    with pytest.raises(LfoError, match="log: expected one of tensorboard.* found 'mlfow'"):
+    with pytest.raises(LfoError, match=r"log: expected one of tensorboard.* found 'mlfow'"):
         D3G.fit(load(dataset), log=["mlfow"], **few)
 
 
