@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from lfo.algorithms.inverse import Inverse
 from lfo.algorithms.protocol import Source
@@ -24,12 +24,14 @@ __all__ = ["Algorithm"]
 AlgorithmT = TypeVar("AlgorithmT", bound="Algorithm")
 
 
+_FOR_USERS = {"fit", "save", "load", "member", "act", "aim", "values", "update"}
+
+
 class _Listed(type):
-    """What ``help`` lists of an algorithm: its own names, without the hundred of ``torch.nn.Module``."""
+    """What ``help`` lists of an algorithm: what users call, without the hundred names of ``torch.nn.Module``."""
 
     def __dir__(cls) -> list[str]:
-        inherited = set(dir(nn.Module)) - {"__init__"}
-        return [name for name in super().__dir__() if name not in inherited]
+        return [name for name in super().__dir__() if name in _FOR_USERS]
 
 
 class Algorithm(Learner, metaclass=_Listed):
