@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
 
 from lfo.cli._common import (
     COUNT,
@@ -21,6 +20,8 @@ from lfo.cli._common import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from lfo.acting.evaluation import Evaluation
     from lfo.algorithms.protocol import Agent
     from lfo.envs.make import EnvLike

@@ -14,7 +14,6 @@ import difflib
 import importlib
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import entry_points
 from typing import Any
 
 from lfo.errors import LfoError
@@ -93,4 +92,6 @@ def forget_plugins() -> None:
 
 @cache
 def _plugins() -> dict[str, str]:
+    from importlib.metadata import entry_points  # a quarter of the time of a command's --help
+
     return {point.name: point.value for point in entry_points(group=ENTRY_POINTS)}
