@@ -100,4 +100,4 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     rows = measure(options.rows, options.files, replace(FULL, rounds=options.rounds))
-    print(markdown(rows, {}), end="")
+    print(markdown(rows), end="")

@@ -216,8 +216,13 @@ def test_a_log_that_is_inspected_is_to_be_converted() -> None:
     assert "d3g-lfo convert" in error("inspect", "a.csv")
 
 
+@pytest.mark.filterwarnings("default")  # that package's own
 def test_a_data_set_that_the_lerobot_package_wrote() -> None:
-    """v3.0, several files, value by value; the package needs an environment of its own, where this test then runs."""
+    """v3.0, several files, value by value.
+
+    The package needs an environment of its own. Run this test there with `python -P -m pytest` from outside the clone,
+    whose folder datasets/ hides Hugging Face's package of that name.
+    """
     writer = pytest.importorskip("lerobot.datasets.lerobot_dataset")
     lengths, rng = (40, 60, 2, 70), np.random.default_rng(0)
     features = {

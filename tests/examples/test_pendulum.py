@@ -27,11 +27,11 @@ RECORDINGS = Path(os.environ.get("D3G_LFO_RECORDINGS", ROOT.parent / "shared" / 
 @pytest.fixture
 def twin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The module, in a copy of the example's folder, which becomes the current one."""
-    for name in ("pendulum_twin.py", "pendulum.toml", "replay.py"):
+    for name in ("pendulum_twin.py", "pendulum.toml", "replay.py", "stays.py"):
         shutil.copy(EXAMPLE / name, tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    for name in ("pendulum_twin", "replay"):
+    for name in ("pendulum_twin", "replay", "stays"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     gym.registry.pop("PendulumTwin-v0", None)
     return importlib.import_module("pendulum_twin")
@@ -63,6 +63,17 @@ def test_the_return_of_an_engineers_controller(twin: ModuleType) -> None:
         assert math.cos(env.angle) < -0.999
     assert np.mean(returns) == pytest.approx(-605, abs=0.5)
     assert (round(min(returns)), round(max(returns))) == (-609, -601)
+
+
+def test_who_is_up_and_stays(twin: ModuleType) -> None:
+    """The engineer's controller holds the rod; one that does nothing leaves it hanging."""
+    watch = importlib.import_module("stays").watch
+    times, held = watch(lambda o: np.array([by_hand(twin, math.atan2(o[1], o[0]), o[2])]), range(2))
+    assert np.median(times) == pytest.approx(2.3, abs=0.1)
+    assert held.max() < 2
+    times, held = watch(lambda o: np.zeros(1), range(1))
+    assert np.isnan(times).all()
+    assert held == pytest.approx(180, abs=3)
 
 
 def test_the_period_of_small_swings(twin: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
