@@ -67,6 +67,14 @@ class OnlineConfig:
     episodes: Count = 10
     noise: NonNegative = 0.1
 
+    def __post_init__(self) -> None:
+        """Refuse a run that ends before it learns."""
+        if self.steps <= self.start:
+            raise LfoError(
+                f"steps: expected more than the {self.start:,} random steps at the start, found {self.steps:,}; "
+                "pass more steps, or a smaller start"
+            )
+
     @property
     def rounds(self) -> int:
         """Evaluations; the last one is at ``steps`` or up to ``eval_every`` − 1 steps later."""
