@@ -14,13 +14,10 @@ that move, as in the published code.
 
 Differences
 -----------
-Each is one field of :class:`D3GOnlineConfig`; ``D3GOnlineConfig.paper()`` turns all of them off. docs/online.md has the
-measurements.
+``D3GOnlineConfig.paper()`` turns it off. docs/online.md has the measurements.
 
 - ``standardise``: states in units of their standard deviation in the random steps at the start, differences s' − s in
   units of theirs, actions in units of half their range.
-- ``relative_value``: τ's value term is in units of G, the root mean square slope of Q along s' − s, so that the weight
-  of the cycle means the same for rewards of any size.
 """
 
 from __future__ import annotations
@@ -48,9 +45,6 @@ if TYPE_CHECKING:
 
 __all__ = ["SPEC", "D3GOnline", "D3GOnlineConfig"]
 
-_FOLLOW = 0.005
-"""Share of a minibatch in the running mean of Q's slope, after it has settled."""
-
 
 @dataclass(frozen=True)
 class D3GOnlineConfig:
@@ -70,9 +64,8 @@ class D3GOnlineConfig:
         cycle: off, C(s, x) = x and β = 0: nothing keeps τ(s) where an action leads.
         follow_predictor: off, the target of τ keeps its first weights, as in the published ablation without the cycle.
 
-    Departures from the paper, explained at the top of this module and in docs/online.md:
+    Departure from the paper, explained at the top of this module and in docs/online.md:
         standardise: networks see states, differences and actions in units of their own [False].
-        relative_value: τ's value term is in units of Q's slope [False].
     """
 
     hidden: Count = 256
@@ -88,12 +81,11 @@ class D3GOnlineConfig:
     follow_predictor: bool = True
 
     standardise: bool = True
-    relative_value: bool = True
 
     @classmethod
     def paper(cls) -> D3GOnlineConfig:
-        """The published algorithm: every departure off."""
-        return cls(standardise=False, relative_value=False)
+        """The published algorithm."""
+        return cls(standardise=False)
 
 
 class D3GOnline(Algorithm):
@@ -112,7 +104,6 @@ class D3GOnline(Algorithm):
     learns_offline = False
     learns_online = True
     config: D3GOnlineConfig
-    slope: Tensor
     predictor_metrics: Tensor
 
     def __init__(self, config: D3GOnlineConfig, units: Units, seeds: Sequence[int]) -> None:
@@ -130,7 +121,6 @@ class D3GOnline(Algorithm):
         self.model = MLP(size + actions, hidden, size, generators, bf16=bf16)
         self.target_critic1, self.target_critic2 = deepcopy(self.critic1), deepcopy(self.critic2)
         self.target_predictor = deepcopy(self.predictor)
-        self.register_buffer("slope", torch.zeros(len(self.seeds), 1, 1))
         self.register_buffer("predictor_metrics", torch.zeros(len(self.seeds), 2))
         self.to(self.units.device)
 
@@ -247,20 +237,15 @@ class D3GOnline(Algorithm):
     def predictor_loss(self, batch: ActionBatch) -> tuple[Tensor, Tensor, Tensor]:
         """L_ψ = −Q_θ1(s, C(s, τ_ψ(s))) + β‖τ_ψ(s) − C(s, τ_ψ(s))‖² [M], through Q, f and I into ψ only.
 
-        With ``relative_value`` the value is in units of G. Also its two terms, for the record: value and cycle error.
+        Also its two terms, for the record: value and cycle error.
         """
         with passed_through(self.critic1, self.model, self.require_inverse()):
             proposed = self.predict(self.predictor, batch.states)
             reached = self.cycle(batch.states, proposed)
-            tried = reached.detach().requires_grad_()
-            value = self.value(self.critic1, batch.states, tried)
-            (slope,) = torch.autograd.grad(value.sum(), tried)
-        self._follow_slope(slope)
-        unit = self.slope.sqrt().clamp(min=1e-8) if self.config.relative_value else 1.0
-        rise = (slope / unit * reached).sum(dim=-1).mean(dim=1)  # its gradient is that of Q / G
+            value = self.value(self.critic1, batch.states, reached).mean(dim=(1, 2))
         error = self._norm(proposed - reached)
         weight = self.config.cycle_weight if self.config.cycle else 0.0
-        return weight * error - rise, value.detach().mean(dim=(1, 2)), error.detach()
+        return weight * error - value, value.detach(), error.detach()
 
     @torch.no_grad()
     def follow_targets(self) -> None:
@@ -317,13 +302,6 @@ class D3GOnline(Algorithm):
         """Actions as f reads them: from −1 to 1, or raw without ``standardise``."""
         head = self.require_inverse().head
         return (actions - head.mid) / head.reach if self.config.standardise else actions
-
-    @torch.no_grad()
-    def _follow_slope(self, slope: Tensor) -> None:
-        """G² follows the mean of ‖∂Q/∂Δ‖²: a plain mean over steps at first, then a running one."""
-        found = slope.square().sum(dim=-1, keepdim=True).mean(dim=1, keepdim=True)
-        done = self.updates // self.config.predictor_every
-        self.slope.lerp_(found, max(_FOLLOW, 1 / (done + 1)))
 
     def _norm(self, errors: Tensor) -> Tensor:
         """‖·‖² [M]: mean over the batch and the dimensions that move."""

@@ -33,8 +33,6 @@ SHORT = OnlineConfig(steps=120, start=40, eval_every=40, episodes=2)
 CONFIGS = {
     "default": SMALL,
     "paper": PAPER,
-    "only standardise": replace(PAPER, standardise=True),
-    "only relative_value": replace(PAPER, relative_value=True),
     "no cycle": replace(SMALL, cycle=False),
     "no cycle, target of τ fixed": replace(PAPER, cycle=False, follow_predictor=False),
 }
@@ -123,11 +121,8 @@ def expected_step(
 
     proposed = mlp(w["predictor"], x) * moving
     reached = cycle(x, proposed)
-    tried = reached.detach().requires_grad_()
-    (slope,) = torch.autograd.grad(q(w["critic1"], x, tried).sum(), tried)
-    unit = (slope**2).sum(-1).mean().sqrt() if c.relative_value else 1.0
     error, value = norm(proposed - reached), q(w["critic1"], x, reached).mean()
-    loss = (c.cycle_weight * error if c.cycle else 0.0) - value / unit
+    loss = (c.cycle_weight * error if c.cycle else 0.0) - value
     w["predictor"] = adam_first_step(w["predictor"], loss)
     for name in names[:3]:
         rate = c.polyak if name != "predictor" or c.follow_predictor else 0.0
