@@ -101,7 +101,7 @@ def learn_inverse(
         KeyboardInterrupt: after Ctrl-C; finished rounds are kept.
     """
     config = configure(config or InverseConfig(), settings, where="learn_inverse")
-    if demonstrations is None and not agent.learns_offline:
+    if demonstrations is None and not (agent.learns_offline or agent.learns_online):
         raise LfoError(
             f"{agent.name} learns from its data in the rounds: pass the data set as demonstrations"
         )

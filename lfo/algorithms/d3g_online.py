@@ -111,17 +111,21 @@ class D3GOnline(Algorithm):
         self.to(units.device)
 
     def attach(self, inverse: Inverse) -> None:
-        """Take an untrained inverse dynamics; its action space decides the networks' sizes."""
-        self.inverse, self.updates = inverse, 0
+        """Take an untrained inverse dynamics; its action space decides the networks' sizes.
+
+        Q and τ know no actions. An agent that has them keeps them: only f and I start anew, for another action space.
+        """
+        trained, self.inverse = self.inverse is not None, inverse
         config, size, actions = self.config, self.units.state_dim, inverse.head.size
         hidden, generators, bf16 = config.hidden, member_generators(self.seeds), config.precision == "bf16"
-        self.critic1 = MLP(2 * size, hidden, 1, generators, bf16=bf16)
-        self.critic2 = MLP(2 * size, hidden, 1, generators, bf16=bf16)
-        self.predictor = MLP(size, hidden, size, generators, bf16=bf16)
+        if not trained:
+            self.critic1 = MLP(2 * size, hidden, 1, generators, bf16=bf16)
+            self.critic2 = MLP(2 * size, hidden, 1, generators, bf16=bf16)
+            self.predictor = MLP(size, hidden, size, generators, bf16=bf16)
+            self.target_critic1, self.target_critic2 = deepcopy(self.critic1), deepcopy(self.critic2)
+            self.target_predictor = deepcopy(self.predictor)
+            self.register_buffer("predictor_metrics", torch.zeros(len(self.seeds), 2))
         self.model = MLP(size + actions, hidden, size, generators, bf16=bf16)
-        self.target_critic1, self.target_critic2 = deepcopy(self.critic1), deepcopy(self.critic2)
-        self.target_predictor = deepcopy(self.predictor)
-        self.register_buffer("predictor_metrics", torch.zeros(len(self.seeds), 2))
         self.to(self.units.device)
 
         critics = [*self.critic1.parameters(), *self.critic2.parameters()]

@@ -6,13 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from gymnasium.wrappers import RescaleAction
 from shell import copy, d3g, error, must
 from torch import Tensor
 
-from lfo import RunFolder, evaluate, load_agent, load_policy
+from lfo import RunFolder, evaluate, learn_inverse, load_agent, load_policy
 from lfo.acting import online as stage
 from lfo.acting.online import OnlineConfig, learn_online
 from lfo.acting.rounds import Stage
@@ -244,6 +246,18 @@ def test_a_member_that_diverges_is_stopped_and_the_others_go_on(monkeypatch: pyt
     assert agent.stopped[1] == "critic_loss not finite at step 26"
     assert all(bool(value.isfinite().all()) for value in tensors(agent).values())
     assert np.isfinite(evaluate(agent, ENV, episodes=1).mean)
+
+
+def test_only_the_inverse_dynamics_are_learned_anew_for_other_actions(finished: Path) -> None:
+    agent: Any = load_agent(RunFolder(finished), "cpu")
+    kept = {name: value.clone() for name, value in tensors(agent).items()}
+    more = {"rounds": 1, "interactions": 30, "grad_steps": 20, "episodes": 1, "hidden": 8, "batch_size": 16}
+    rounds = learn_inverse(agent, lambda: RescaleAction(gym.make(ENV), -1.0, 2.0), progress=False, **more)
+    assert len(rounds) == 1
+    assert agent.inverse.space.high.tolist() == [2.0]
+    for name, value in tensors(agent).items():
+        fresh = name.startswith(("inverse", "model"))
+        assert torch.equal(value, kept[name]) != fresh, name
 
 
 # --- the command ---------------------------------------------------------------------------------------------------
