@@ -252,7 +252,9 @@ def test_only_the_inverse_dynamics_are_learned_anew_for_other_actions(finished: 
     agent: Any = load_agent(RunFolder(finished), "cpu")
     kept = {name: value.clone() for name, value in tensors(agent).items()}
     more = {"rounds": 1, "interactions": 30, "grad_steps": 20, "episodes": 1, "hidden": 8, "batch_size": 16}
-    rounds = learn_inverse(agent, lambda: RescaleAction(gym.make(ENV), -1.0, 2.0), progress=False, **more)
+    rounds = learn_inverse(
+        agent, lambda: RescaleAction(gym.make(ENV), np.float32(-1), np.float32(2)), progress=False, **more
+    )
     assert len(rounds) == 1
     assert agent.inverse.space.high.tolist() == [2.0]
     for name, value in tensors(agent).items():
