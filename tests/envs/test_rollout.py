@@ -124,5 +124,5 @@ def test_a_space_samples_clips_and_is_written_down(space: ActionSpace) -> None:
     assert space.size == 2
     assert ActionSpace.from_record(space.to_record()).same_as(space)
     assert not ActionSpace(space.low, space.high + 1).same_as(space)
-    with pytest.raises(ValueError, match="found discrete"):
-        ActionSpace.from_record({"kind": "discrete", "n": 3})
+    with pytest.raises(ValueError, match="found words"):
+        ActionSpace.from_record({"kind": "words", "n": 3})
