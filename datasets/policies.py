@@ -16,8 +16,8 @@ tensor                shape                    meaning
 
 with the metadata (all text) ``format`` = ``d3g-lfo policy``, ``version`` = ``1``, ``activation`` = ``relu``
 or ``tanh`` between layers, ``output`` = ``tanh`` (squashed, then scaled to the bounds), ``clip``, or ``argmax`` (of
-discrete actions: the last layer has a number for each value of each choice, and the largest is taken), ``env_id``, ``algorithm``, ``return_mean`` and ``return_std`` over ``episodes`` measured episodes, and the
-training ``command``.
+discrete actions: the last layer has a number for each value of each choice, and the largest is taken), ``env_id``,
+``algorithm``, ``return_mean`` and ``return_std`` over ``episodes`` measured episodes, and the training ``command``.
 
 ``.zip``, a Stable-Baselines3 model. Loading it unpickles it, which can run any code, so it takes
 ``trust_pickle=True``.
@@ -117,7 +117,9 @@ class MLPPolicy:
         x += self.biases[-1]
         if self.output == "argmax":
             parts = np.split(x, np.cumsum(self._widths())[:-1], axis=-1)
-            return np.asarray(self.low + np.stack([part.argmax(axis=-1) for part in parts], axis=-1), np.float32)
+            return np.asarray(
+                self.low + np.stack([part.argmax(axis=-1) for part in parts], axis=-1), np.float32
+            )
         if self.output == "clip":
             return np.asarray(np.clip(x, self.low, self.high))
         return np.asarray(self.low + (np.tanh(x) + 1) * (0.5 * (self.high - self.low)))
@@ -264,9 +266,13 @@ def _check_shapes(policy: MLPPolicy, path: Path) -> None:
     inner = all(len(s) == 2 for s in shapes)
     bounds = policy.low.ndim == 1 and policy.low.shape == policy.high.shape
     widths = [*(s[0] for s in shapes[1:]), sum(policy._widths())] if inner and bounds else []
-    fits = inner and bounds and all(
-        w.shape[1] == width and b.shape == (width,)
-        for w, b, width in zip(policy.weights, policy.biases, widths, strict=True)
+    fits = (
+        inner
+        and bounds
+        and all(
+            w.shape[1] == width and b.shape == (width,)
+            for w, b, width in zip(policy.weights, policy.biases, widths, strict=True)
+        )
     )
     if not fits:
         found = f"weights {shapes}, biases {[b.shape for b in policy.biases]}, bounds {policy.low.shape}"

@@ -2,9 +2,9 @@
 
 Each round (Edwards et al. 2020, §3.3): every member takes ``interactions`` steps in an environment of its own
 with its current policy plus noise N(0, 0.1 a_max), clipped (the first round of an algorithm that has learned nothing
-yet: at random; a discrete action is replaced by a random one with probability 0.1); I is fitted to all of that member's interactions so
-far; an algorithm that learns in rounds then takes its own steps; then the members are evaluated. Environment
-steps are the budget: each is kept.
+yet: at random), or, where actions are discrete, a uniform one instead with probability 0.1; I is fitted to all of that
+member's interactions so far; an algorithm that learns in rounds then takes its own steps; then the members are
+evaluated. Environment steps are the budget: each is kept.
 
 Differences
 -----------

@@ -180,8 +180,9 @@ class QSI(Algorithm):
 
         ``critic_loss``: Σ_i of the mean squared error of Q_θi, in units of the rewards' size. ``q_data``: the mean
         Q_θ1(s, a), in the units that it is learned in. At the policy's last step: ``clone_loss``, the mean square of
-        κ(s) − a, in units of the action's half range, or −log κ(a | s); ``model_loss``, the mean square of f(s, a) − s', in units of the
-        variance of s' − s; ``improves``, how often Q_θ2(s, π(s)) > Q_θ2(s, a), for the twin that π does not follow.
+        κ(s) − a, in units of the action's half range, or −log κ(a | s); ``model_loss``, the mean square of
+        f(s, a) − s', in units of the variance of s' − s; ``improves``, how often Q_θ2(s, π(s)) > Q_θ2(s, a), for the
+        twin that π does not follow.
         """
         actions, levels = self.infer(batch.states, batch.deltas), self._all_levels(batch.states)
         critic_loss, q_data = self.critic_loss(batch, actions, levels, self.critic_target(batch, levels))

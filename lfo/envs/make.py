@@ -251,7 +251,7 @@ def _vectors(made: Env, env: EnvLike) -> Env:
             found = f"{type(part).__name__} of shape {part.shape}" + (f" under {key!r}" if key else "")
             raise LfoError(
                 f"environment {name}: expected observations that are vectors (a Box, or a Dict of them) or Discrete, "
-                f"found {found}; images and other spaces are not supported yet: use an environment with vector observations"
+                f"found {found}; images and other spaces are not supported yet: use an environment with vectors"
             )
     if isinstance(actions, Box):
         made = _vector_actions(made, env, actions)

@@ -83,7 +83,7 @@ class ActionHead(nn.Module):
         return (actions[..., self.choice] == self.values).to(actions.dtype)
 
     def errors(self, outputs: Tensor, codes: Tensor) -> Tensor:
-        """How far outputs [..., size] are from codes: squared differences, or the cross-entropy of each choice [..., A]."""
+        """How far outputs [..., size] are from codes [..., A]: squared, or the cross-entropy of each choice."""
         if not self.discrete:
             return (torch.tanh(outputs) - codes).square()
         pairs = zip(self.parts(outputs), self.parts(codes), strict=True)

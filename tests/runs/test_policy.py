@@ -169,7 +169,10 @@ def test_a_file_from_anyone_is_safe(file: Path) -> None:
         ({"config": 3}, "expected a trained policy"),
         ({"algo": "gone"}, "algo: expected one of"),
         ({"space": {"kind": "words"}}, "expected continuous or discrete actions, found words"),
-        ({"space": {"kind": "discrete", "low": [0], "high": [9], "shape": []}}, "tensors are not those of its settings"),
+        (
+            {"space": {"kind": "discrete", "low": [0], "high": [9], "shape": []}},
+            "tensors are not those of its settings",
+        ),
     ):
         file.write_bytes(good)
         change(file, **record)
