@@ -2,9 +2,9 @@
 
 Each round (Edwards et al. 2020, §3.3): every member takes ``interactions`` steps in an environment of its own
 with its current policy plus noise N(0, 0.1 a_max), clipped (the first round of an algorithm that has learned nothing
-yet: at random); I is fitted to all of that member's interactions so
-far; an algorithm that learns in rounds then takes its own steps; then the members are evaluated. Environment
-steps are the budget: each is kept.
+yet: at random), or, where actions are discrete, a uniform one instead with probability 0.1; I is fitted to all of that
+member's interactions so far; an algorithm that learns in rounds then takes its own steps; then the members are
+evaluated. Environment steps are the budget: each is kept.
 
 Differences
 -----------
@@ -237,10 +237,16 @@ def require_fit(agent: Agent, env: EnvLike) -> None:
     with opened(env) as made:
         require_state_dim(made, agent.units.state_dim, of="the run")
         found = ActionSpace.of(made)
-    if agent.inverse is not None and found.size != agent.inverse.space.size:
+    learned = found if agent.inverse is None else agent.inverse.space
+    use = "use the environment that it has interacted with"
+    if learned.size != found.size:
         raise LfoError(
-            f"environment {name_of(env)}: expected actions of length {agent.inverse.space.size}, as the run has "
-            f"learned, found {found.size}; use the environment that it has interacted with"
+            f"environment {name_of(env)}: expected actions of length {learned.size}, as the run has learned, found "
+            f"{found.size}; {use}"
+        )
+    if "discrete" in (learned.kind, found.kind) and not learned.same_as(found):
+        raise LfoError(
+            f"environment {name_of(env)}: expected actions with {learned}, as the run has learned, found {found}; {use}"
         )
 
 
