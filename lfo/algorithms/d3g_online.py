@@ -7,7 +7,7 @@ Five networks, two hidden layers each:
 - ``critic1``, ``critic2``: the value of a transition, Q_θ(s, s') → scalar;
 - ``predictor``: τ_ψ(s) = s + g_ψ(s), the next state of greatest value;
 - ``model``: f_φ(s, a) = s + h_φ(s, a), the dynamics;
-- ``inverse``: I_ω(s, s'), the action.
+- ``inverse``: I_ω(s, s'), the action; of discrete actions the probabilities, and f reads these.
 
 All learn from the same minibatches of the replay buffer. Squared norms are means over the batch and over the dimensions
 that move, as in the published code.
@@ -236,7 +236,8 @@ class D3GOnline(Algorithm):
 
     def model_loss(self, batch: ActionBatch) -> Tensor:
         """L_φ = ‖h_φ(s, a) − (s' − s)‖² [M]."""
-        return self._norm(self._step(batch.states, self._scaled(batch.actions)) - batch.deltas)
+        codes = self.require_inverse().head.encode(batch.actions)
+        return self._norm(self._step(batch.states, codes) - batch.deltas)
 
     def predictor_loss(self, batch: ActionBatch) -> tuple[Tensor, Tensor, Tensor]:
         """L_ψ = −Q_θ1(s, C(s, τ_ψ(s))) + β‖τ_ψ(s) − C(s, τ_ψ(s))‖² [M], through Q, f and I into ψ only.
@@ -270,7 +271,7 @@ class D3GOnline(Algorithm):
         """C(s, s + Δ) − s = h_φ(s, I_ω(s, s + Δ)) [M, B, S]."""
         if not self.config.cycle:
             return deltas
-        return self._step(states, self._scaled(self.require_inverse()(states, deltas)))
+        return self._step(states, self.require_inverse().codes(states, deltas))
 
     # --- what it learned, in raw units ---------------------------------------------------------------------------
 
@@ -289,8 +290,8 @@ class D3GOnline(Algorithm):
     def imagine(self, states: Tensor) -> Tensor:
         """f(s, I(s, τ(s))), where its action leads: raw states [M, B, S] to raw states."""
         scaled = self.units.states(states)
-        action = self._scaled(self.require_inverse()(scaled, self.predict(self.predictor, scaled)))
-        return self.units.raw_after(states, self._step(scaled, action))
+        codes = self.require_inverse().codes(scaled, self.predict(self.predictor, scaled))
+        return self.units.raw_after(states, self._step(scaled, codes))
 
     @torch.no_grad()
     def values(self, states: Tensor, next_states: Tensor) -> Tensor:
@@ -298,14 +299,12 @@ class D3GOnline(Algorithm):
         scaled, deltas = self.units.states(states), self.units.deltas(states, next_states)
         return torch.minimum(*(self.value(c, scaled, deltas) for c in (self.critic1, self.critic2)))[..., 0]
 
-    def _step(self, states: Tensor, actions: Tensor) -> Tensor:
-        """h_φ(s, a) [M, B, S]."""
-        return self.model(torch.cat([states, actions], dim=-1)) * self.units.moving
-
-    def _scaled(self, actions: Tensor) -> Tensor:
-        """Actions as f reads them: from −1 to 1, or raw without ``standardise``."""
+    def _step(self, states: Tensor, codes: Tensor) -> Tensor:
+        """h_φ(s, a) [M, B, S]; f reads codes, but raw actions without ``standardise``."""
         head = self.require_inverse().head
-        return (actions - head.mid) / head.reach if self.config.standardise else actions
+        if not (self.config.standardise or head.discrete):
+            codes = torch.addcmul(head.mid, head.reach, codes)
+        return self.model(torch.cat([states, codes], dim=-1)) * self.units.moving
 
     def _norm(self, errors: Tensor) -> Tensor:
         """‖·‖² [M]: mean over the batch and the dimensions that move."""
