@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import runpy
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -176,6 +178,14 @@ def test_converting_reads_the_logs_only(tmp_path: Path) -> None:
     read_and_write(tmp_path)
     convert(tmp_path, resampled=False)
     assert len(load(tmp_path / "out.h5")) == 398
+
+
+def test_converting_prints_its_table(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["converting.py", "--rows", "2000", "--rounds", "1"])
+    runpy.run_path(str(Path(bench.__file__).parent / "converting.py"), run_name="__main__")
+    assert "| peak memory of converting 2,000 × 20 in 10 Parquet files, resampled |" in capsys.readouterr().out
 
 
 def test_bare_steps_are_those_of_the_record() -> None:
