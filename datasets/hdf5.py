@@ -92,7 +92,7 @@ class PlainArray:
         Raises:
             OSError: the file ends before.
         """
-        wanted = out[to].reshape(-1).view(np.uint8)
+        wanted = out[to].reshape(-1).view(np.uint8).data
         row = math.prod(self.shape[1:]) * self.dtype.itemsize
         with self.path.open("rb", buffering=0) as file:
             file.seek(self.offset + rows.start * row)
