@@ -25,12 +25,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lfo.acting.evaluation import NO_LIMIT_STEPS, Evaluation, evaluate_policy
+from lfo.acting.evaluation import NO_LIMIT_STEPS, Evaluation, evaluate_policy, evaluation_envs
 from lfo.algorithms.inverse import Inverse, InverseConfig
 from lfo.algorithms.protocol import Agent
 from lfo.datasets import LfoError
 from lfo.envs.faults import EnvironmentFault, close_all, opened
-from lfo.envs.make import Env, EnvLike, make_envs, name_of, observation_keys, require_state_dim
+from lfo.envs.make import Env, EnvLike, name_of, observation_keys, require_state_dim
 from lfo.envs.rollout import rollout
 from lfo.envs.spaces import ActionSpace
 from lfo.processes import require_memory
@@ -279,7 +279,7 @@ class _Rounds:
         )
         self.divergence = Divergence(self.agent)
         self.buffer = ReplayBuffer(self.agent.units, self.space.size, count)
-        self.envs = make_envs(self.env, members * self.config.episodes, least=members)
+        self.envs = evaluation_envs(self.env, members, self.config.episodes)
         self.latest: Arrays = {}
         self.inverse_loss: list[float] = []
         self.rows: list[dict[str, Any]] = []
