@@ -1,9 +1,13 @@
-"""Train the built-in experts with Stable-Baselines3's TD3 and write them where the package ships them.
+"""Train the built-in experts with Stable-Baselines3 and write them where the package ships them.
 
     python benchmarks/train_experts.py InvertedPendulum-v5
     python benchmarks/train_experts.py Reacher-v5
+    python benchmarks/train_experts.py CartPole-v1
+    python benchmarks/train_experts.py Acrobot-v1
+    python benchmarks/train_experts.py LunarLander-v3 --folder experts    # needs box2d; not shipped
 
-One thread, seed 0; about 4 and 20 minutes on a CPU core. Every 10,000 steps the actor is measured over 100
+TD3 for continuous actions, PPO for discrete ones. One thread, seed 0; about 4 and 20 minutes on a CPU core for the
+first two. Every 10,000 steps the actor is measured over 100
 episodes that are used for this selection alone; the best of these actors is kept (the last among equals).
 The return in the file's metadata is that of the kept actor over 100 other episodes.
 """
@@ -18,7 +22,8 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 import torch
-from stable_baselines3 import TD3
+from stable_baselines3 import PPO, TD3
+from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.noise import NormalActionNoise
 
 from lfo.acting.evaluation import Evaluation, evaluate_policy
@@ -37,10 +42,52 @@ class Recipe:
     noise: float
     """Standard deviation of the exploration noise, in units of the (−1, 1) scaled action."""
 
+    algorithm = "TD3"
 
-RECIPES = {
+    def model(self, env_id: str) -> TD3:
+        env = gym.make(env_id)
+        actions = np.ones(env.action_space.shape)
+        return TD3(
+            "MlpPolicy",
+            env,
+            seed=0,
+            device="cpu",
+            learning_starts=self.learning_starts,
+            action_noise=NormalActionNoise(0 * actions, self.noise * actions),
+            policy_kwargs={"net_arch": [64, 64]},
+        )
+
+
+@dataclass(frozen=True)
+class Discrete:
+    """Of PPO with eight environments; the rest is its default."""
+
+    steps: int
+    gamma: float = 0.99
+    n_steps: int = 128
+    entropy: float = 0.0
+
+    algorithm = "PPO"
+
+    def model(self, env_id: str) -> PPO:
+        return PPO(
+            "MlpPolicy",
+            make_vec_env(env_id, 8, seed=0),
+            seed=0,
+            device="cpu",
+            n_steps=self.n_steps,
+            batch_size=256,
+            gamma=self.gamma,
+            ent_coef=self.entropy,
+        )
+
+
+RECIPES: dict[str, Recipe | Discrete] = {
     "InvertedPendulum-v5": Recipe(steps=60_000, learning_starts=1_000, noise=0.3),
     "Reacher-v5": Recipe(steps=300_000, learning_starts=10_000, noise=0.1),
+    "CartPole-v1": Discrete(steps=100_000),
+    "Acrobot-v1": Discrete(steps=100_000),
+    "LunarLander-v3": Discrete(steps=600_000, gamma=0.999, n_steps=1_024, entropy=0.01),
 }
 
 
@@ -48,23 +95,13 @@ def measure(policy: MLPPolicy, env_id: str, seed: int) -> Evaluation:
     return evaluate_policy(lambda obs: policy.act(obs), env_id, episodes=EPISODES, seed=seed)
 
 
-def train(env_id: str, recipe: Recipe) -> MLPPolicy:
+def train(env_id: str, recipe: Recipe | Discrete) -> MLPPolicy:
     torch.set_num_threads(1)
-    env = gym.make(env_id)
-    actions = np.ones(env.action_space.shape)
-    model = TD3(
-        "MlpPolicy",
-        env,
-        seed=0,
-        device="cpu",
-        learning_starts=recipe.learning_starts,
-        action_noise=NormalActionNoise(0 * actions, recipe.noise * actions),
-        policy_kwargs={"net_arch": [64, 64]},
-    )
-    best, best_return = from_sb3(model, "TD3", name=env_id), -np.inf
+    model = recipe.model(env_id)
+    best, best_return = from_sb3(model, recipe.algorithm, name=env_id), -np.inf
     for step in range(EVERY, recipe.steps + 1, EVERY):
         model.learn(EVERY, reset_num_timesteps=False)
-        policy = from_sb3(model, "TD3", name=env_id)
+        policy = from_sb3(model, recipe.algorithm, name=env_id)
         result = measure(policy, env_id, SELECTION_SEED)
         print(f"step {step}: {result}", file=sys.stderr, flush=True)
         if result.mean >= best_return:
@@ -83,7 +120,7 @@ def main() -> None:
     result = measure(policy, args.env, REPORT_SEED)
     metadata = {
         "env_id": args.env,
-        "algorithm": "TD3 (Stable-Baselines3), actor 64-64",
+        "algorithm": f"{RECIPES[args.env].algorithm} (Stable-Baselines3), actor 64-64",
         "return_mean": f"{result.mean:.4f}",
         "return_std": f"{result.std:.4f}",
         "episodes": str(EPISODES),

@@ -266,7 +266,7 @@ def _check_rank(where: str, name: str, column: Any) -> None:
             "images and stacked frames cannot be learned from yet; flatten each row if it is a state vector"
         )
     elif len(shape) == 1 and name == "actions":
-        remedy = "discrete actions are not supported yet; reshape a single continuous action to [N, 1]"
+        remedy = "reshape it to [N, 1] if an action is a single number"
     elif len(shape) == 1:
         remedy = "reshape it to [N, 1] if a state is a single number"
     expected = {1: "[N] or [N, 1]", 2: "[N, dimensions]"}[rank]

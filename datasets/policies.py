@@ -10,13 +10,14 @@ tensor                shape                    meaning
 ====================  =======================  ==============================================================
 ``weights.0`` …       float32 [in, out]        layer k computes ``x @ weights.k + biases.k``
 ``biases.0`` …        float32 [out]
-``action_low/_high``  float32 [A]              the bounds of the action space
+``action_low/_high``  float32 [A]              the bounds of the action space; of discrete actions, the first and the
+                                               last value of each choice
 ====================  =======================  ==============================================================
 
 with the metadata (all text) ``format`` = ``d3g-lfo policy``, ``version`` = ``1``, ``activation`` = ``relu``
-or ``tanh`` between layers, ``output`` = ``tanh`` (squashed, then scaled to the bounds) or ``clip``,
-``env_id``, ``algorithm``, ``return_mean`` and ``return_std`` over ``episodes`` measured episodes, and the
-training ``command``.
+or ``tanh`` between layers, ``output`` = ``tanh`` (squashed, then scaled to the bounds), ``clip``, or ``argmax`` (of
+discrete actions: the last layer has a number for each value of each choice, and the largest is taken), ``env_id``,
+``algorithm``, ``return_mean`` and ``return_std`` over ``episodes`` measured episodes, and the training ``command``.
 
 ``.zip``, a Stable-Baselines3 model. Loading it unpickles it, which can run any code, so it takes
 ``trust_pickle=True``.
@@ -38,7 +39,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from lfo.envs.make import Env, require_state_dim
-from lfo.envs.spaces import ActionSpace
+from lfo.envs.spaces import ActionSpace, DiscreteSpace
 from lfo.errors import LfoError
 
 FORMAT, VERSION = "d3g-lfo policy", "1"
@@ -49,7 +50,7 @@ ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "relu": lambda x: np.maximum(x, 0, out=x),
     "tanh": lambda x: np.tanh(x, out=x),
 }
-OUTPUTS = ("tanh", "clip")
+OUTPUTS = ("tanh", "clip", "argmax")
 
 
 class Policy(Protocol):
@@ -90,7 +91,7 @@ class MLPPolicy:
     activation: str = "relu"
     """Between layers: a key of ``ACTIVATIONS``."""
     output: str = "tanh"
-    """``tanh``: low + (tanh(x) + 1)/2 · (high − low); ``clip``: x clipped to the bounds."""
+    """``tanh``: low + (tanh(x) + 1)/2 · (high − low); ``clip``: x clipped to the bounds; ``argmax``: of each choice."""
     name: str = "mlp"
     metadata: Mapping[str, str] = field(default_factory=dict)
 
@@ -98,6 +99,11 @@ class MLPPolicy:
     def state_dim(self) -> int:
         """Length S of its observations."""
         return int(self.weights[0].shape[0])
+
+    @property
+    def space(self) -> ActionSpace:
+        """The actions that it takes."""
+        return (DiscreteSpace if self.output == "argmax" else ActionSpace)(self.low, self.high)
 
     def act(self, observations: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
         """Actions [B, A] for observations [B, S], both float32; ``rng`` is not used."""
@@ -109,9 +115,19 @@ class MLPPolicy:
             x = activate(x)
         x = x @ self.weights[-1]
         x += self.biases[-1]
+        if self.output == "argmax":
+            parts = np.split(x, np.cumsum(self._widths())[:-1], axis=-1)
+            return np.asarray(
+                self.low + np.stack([part.argmax(axis=-1) for part in parts], axis=-1), np.float32
+            )
         if self.output == "clip":
             return np.asarray(np.clip(x, self.low, self.high))
         return np.asarray(self.low + (np.tanh(x) + 1) * (0.5 * (self.high - self.low)))
+
+    def _widths(self) -> list[int]:
+        """Outputs of the last layer for each number of an action."""
+        space = self.space
+        return space.counts.tolist() if isinstance(space, DiscreteSpace) else [1] * space.size
 
     def to_bytes(self, metadata: Mapping[str, str]) -> bytes:
         """The contents of a ``.safetensors`` file; the module's docstring describes the layout."""
@@ -148,10 +164,10 @@ def load_policy(policy: str | Path, env: Env, *, trust_pickle: bool = False) -> 
     require_state_dim(
         env, loaded.state_dim, of=f"policy {policy}", use="the environment that the policy was trained in"
     )
-    if not space.same_as(ActionSpace(loaded.low, loaded.high)):
+    if not space.same_as(loaded.space):
         raise LfoError(
-            f"policy {policy}: expected the environment's action bounds {space.low.tolist()} to {space.high.tolist()}, "
-            f"found {loaded.low.tolist()} to {loaded.high.tolist()}; use the environment that the policy was trained in"
+            f"policy {policy}: expected the environment's action {space}, found {loaded.space}; use the environment that "
+            "the policy was trained in"
         )
     return loaded
 
@@ -248,12 +264,17 @@ def _check_shapes(policy: MLPPolicy, path: Path) -> None:
     """Check that the layers' shapes fit each other and the action bounds."""
     shapes = [w.shape for w in policy.weights]
     inner = all(len(s) == 2 for s in shapes)
-    widths = [*(s[0] for s in shapes[1:]), policy.low.size] if inner else []
-    fits = inner and all(
-        w.shape[1] == width and b.shape == (width,)
-        for w, b, width in zip(policy.weights, policy.biases, widths, strict=True)
+    bounds = policy.low.ndim == 1 and policy.low.shape == policy.high.shape
+    widths = [*(s[0] for s in shapes[1:]), sum(policy._widths())] if inner and bounds else []
+    fits = (
+        inner
+        and bounds
+        and all(
+            w.shape[1] == width and b.shape == (width,)
+            for w, b, width in zip(policy.weights, policy.biases, widths, strict=True)
+        )
     )
-    if not fits or policy.low.ndim != 1 or policy.low.shape != policy.high.shape:
+    if not fits:
         found = f"weights {shapes}, biases {[b.shape for b in policy.biases]}, bounds {policy.low.shape}"
         raise LfoError(
             f"{path}: tensors: expected layers whose shapes follow on each other, found {found}; write the file again"
@@ -285,7 +306,8 @@ def _read_sb3(path: Path) -> MLPPolicy:
             "save it again with the installed version"
         ) from error
     probe = np.random.default_rng(0).normal(size=(64, policy.state_dim)).astype(np.float32)
-    if not np.allclose(policy.act(probe), model.predict(probe, deterministic=True)[0], atol=1e-4):
+    acted = model.predict(probe, deterministic=True)[0].reshape(len(probe), -1)
+    if not np.allclose(policy.act(probe), acted, atol=1e-4):
         raise LfoError(
             f"policy {path}: its network is not a plain perceptron from observations to actions; train it with "
             "MlpPolicy, without a features extractor of its own"
@@ -299,11 +321,11 @@ def _sb3_algorithm(path: Path) -> str:
         data = json.loads(archive.read("data"))
     module = str(data["policy_class"]["__module__"])
     # stable_baselines3.td3.policies → TD3; A2C shares PPO's policies, DDPG TD3's.
-    known = {"td3": "TD3", "sac": "SAC", "common": "PPO"}
+    known = {"td3": "TD3", "sac": "SAC", "common": "PPO", "dqn": "DQN"}
     part = module.split(".")[1] if module.startswith("stable_baselines3.") else module
     if part not in known:
         raise LfoError(
-            f"policy {path}: expected a model of TD3, DDPG, SAC, PPO or A2C with MlpPolicy, found a policy "
+            f"policy {path}: expected a model of TD3, DDPG, SAC, DQN, PPO or A2C with MlpPolicy, found a policy "
             f"of {module}; write its weights as .safetensors"
         )
     return known[part]
@@ -314,18 +336,20 @@ def from_sb3(model: Any, algorithm: str, *, name: str) -> MLPPolicy:
 
     Args:
         model: the model.
-        algorithm: ``TD3`` (also for DDPG) or ``SAC``, which squash with tanh, or ``PPO`` (also for A2C),
-            which clips.
+        algorithm: ``TD3`` (also for DDPG) or ``SAC``, which squash with tanh; ``PPO`` (also for A2C), which clips, or
+            takes the likeliest of discrete actions; or ``DQN``, which takes the one of greatest value.
         name: what data sets call the policy.
 
     Raises:
-        LfoError: its activations are neither relu nor tanh.
+        LfoError: its activations are neither relu nor tanh, or its actions neither a box nor discrete.
     """
     network = model.policy
     if algorithm == "TD3":
         modules = [*network.actor.mu]
     elif algorithm == "SAC":
         modules = [*network.actor.latent_pi, network.actor.mu]
+    elif algorithm == "DQN":
+        modules = [*network.q_net.q_net]
     else:
         modules = [*network.mlp_extractor.policy_net, network.action_net]
     linear = [m for m in modules if hasattr(m, "weight")]
@@ -335,13 +359,20 @@ def from_sb3(model: Any, algorithm: str, *, name: str) -> MLPPolicy:
             f"policy {name}: expected activations of {' or '.join(ACTIVATIONS)}, found {activation}; "
             "train it with one of these"
         )
+    if type(model.action_space).__name__ not in ("Box", "Discrete", "MultiDiscrete"):
+        raise LfoError(
+            f"policy {name}: expected Box, Discrete or MultiDiscrete actions, found {model.action_space}; train it in an "
+            "environment with these"
+        )
+    space = ActionSpace.of(model)
+    output = "argmax" if space.kind == "discrete" else "clip" if algorithm == "PPO" else "tanh"
     return MLPPolicy(
         tuple(m.weight.detach().numpy().T.copy() for m in linear),
         tuple(m.bias.detach().numpy().copy() for m in linear),
-        model.action_space.low.astype(np.float32),
-        model.action_space.high.astype(np.float32),
+        space.low,
+        space.high,
         activation,
-        "clip" if algorithm == "PPO" else "tanh",
+        output,
         name,
         {"algorithm": algorithm},
     )

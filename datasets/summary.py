@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lfo.datasets import d4rl
-from lfo.datasets.spread import measure_spread
+from lfo.datasets.spread import measure_spread, warn_of_chance
 from lfo.datasets.transitions import Transitions
 
 _BLOCK = 1 << 14  # rows converted to float64 at a time
@@ -64,7 +64,7 @@ def summarize(data: Transitions) -> dict[str, Any]:
         "rewards": {key: value[0] for key, value in _ranges(data.rewards[:, None]).items()},
         "states": _ranges(data.states),
         "steps": _ranges(data.next_states, data.states),
-        "warnings": list(data.warnings),
+        "warnings": [*data.warnings, *warn_of_chance(data)],
     }
 
 

@@ -2,7 +2,8 @@
 
 Torabi et al. 2018, *Behavioral Cloning from Observation* (arXiv 1805.01954), in the form that the D3G paper compares
 with: after each round of interactions the inverse dynamics I is refitted, then the policy is regressed on the actions
-that I infers for the demonstration transitions, ‖π_ζ(s) − I_ω(s, s')‖².
+that I infers for the demonstration transitions, ‖π_ζ(s) − I_ω(s, s')‖². Discrete actions are classified, by
+cross-entropy.
 
 Differences: states and differences are standardised as in :mod:`lfo.algorithms.d3g` unless ``standardise`` is off.
 """
@@ -75,7 +76,7 @@ class BCO(Algorithm):
         self.optimiser = adam(self.policy.parameters(), self.config.learning_rate)
 
     def update(self, batch: Batch) -> dict[str, Tensor]:
-        """One gradient step on ‖π_ζ(s) − I_ω(s, s')‖²; metrics are [M], on the device."""
+        """One gradient step on ‖π_ζ(s) − I_ω(s, s')‖², or −log π_ζ(I_ω(s, s') | s); metrics are [M], on the device."""
         inverse = self.require_inverse()
         with torch.no_grad():
             inferred = inverse(batch.states, batch.deltas)

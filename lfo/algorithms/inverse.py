@@ -1,7 +1,8 @@
 """The inverse dynamics I(s, s'): which action leads from one state to the next.
 
 I_ω(s, s') = a_mid + a_reach · tanh(MLP([s, s'])), fitted to interactions by ‖I_ω(s, s') − a‖² (Edwards et al. 2020,
-§3.3; Torabi et al. 2018). It is the only part of a policy that ever sees an action.
+§3.3; Torabi et al. 2018). Where actions are discrete, MLP([s, s']) gives the probability of each, fitted by −log p(a),
+and I(s, s') is the likeliest. It is the only part of a policy that ever sees an action.
 
 Differences: with standardised units it reads [s, s' − s], each in its own unit, instead of [s, s'].
 """
@@ -34,10 +35,12 @@ class InverseConfig:
         interactions: environment steps a round and member.
         grad_steps: gradient steps a round [10,000].
         episodes: episodes of the evaluation after each round.
-        noise: standard deviation of the exploration noise, in units of a_max.
+        noise: standard deviation of the exploration noise, in units of a_max; where actions are discrete, the probability
+            ε of a uniform random one instead.
         hidden: units in each of the two hidden layers.
         batch_size: interactions a gradient step and member.
         learning_rate: of Adam.
+        squared: fit discrete actions by the squared error of the probabilities to 0 and 1 [True].
     """
 
     rounds: Count = 10
@@ -48,6 +51,7 @@ class InverseConfig:
     hidden: Count = 256
     batch_size: Count = 256
     learning_rate: Positive = 3e-4
+    squared: bool = False
 
 
 class Inverse(Learner):
@@ -73,7 +77,8 @@ class Inverse(Learner):
         super().__init__()
         # The scales belong to the algorithm, which saves them: kept out of this module's own state.
         self.config, self.standardised, self._units = config, standardised, (units,)
-        self.space, self.seeds, self.head = space, tuple(seeds), ActionHead(space)
+        self.space, self.seeds = space, tuple(seeds)
+        self.head = ActionHead(space, squared=config.squared)
         self.network = MLP(2 * units.state_dim, config.hidden, self.head.size, member_generators(seeds))
         self.to(units.device)
         self.optimiser = adam(self.network.parameters(), config.learning_rate)
@@ -87,8 +92,12 @@ class Inverse(Learner):
         """Actions [M, B, A] that lead from ``states`` along ``deltas`` [M, B, S] (the learner's units)."""
         return self.head(self._outputs(states, deltas))
 
+    def codes(self, states: Tensor, deltas: Tensor) -> Tensor:
+        """The same as codes [M, B, size] for other networks, with a gradient: see :class:`lfo.nn.heads.ActionHead`."""
+        return self.head.soft(self._outputs(states, deltas))
+
     def update(self, batch: ActionBatch) -> Tensor:
-        """One gradient step on ‖I_ω(s, s') − a‖², mean over batch and action dimensions; the losses are [M]."""
+        """One gradient step on :meth:`lfo.nn.heads.ActionHead.loss`, as ‖I_ω(s, s') − a‖²; the losses are [M]."""
         losses = self.head.loss(self._outputs(batch.states, batch.deltas), batch.actions)
         descend(self.optimiser, losses)
         self.updates += 1

@@ -14,6 +14,11 @@ The pull to the data is TD3+BC's (Fujimoto & Gu 2021, arXiv 2106.06860), in unit
 data's σ, and the slope of Q in units of its mean size over one σ. Where Q is linear, π is the best action at most
 ``reach`` standard deviations from the data's: as far as the bounds if the data is random, close to the demonstrator if
 it hardly varies. docs/qsi.md has the measurements.
+
+Discrete actions have the same rule. π(s) and κ(s) are probabilities, Q_θ(s, ·) is one number for each value of an action,
+and Q_θ(s, p) its mean under probabilities p. The pull is the divergence KL(π ‖ κ), and Q's slope its spread over the
+actions, so that π ∝ κ exp(``reach`` · Q / slope): for a box, the same formula with a normal κ moves the mean by ``reach``
+standard deviations.
 """
 
 from __future__ import annotations
@@ -29,6 +34,7 @@ from lfo.algorithms.base import Algorithm
 from lfo.algorithms.inverse import Inverse
 from lfo.algorithms.registry import Spec
 from lfo.nn.batches import Batch
+from lfo.nn.heads import ActionHead
 from lfo.nn.losses import q_target
 from lfo.nn.networks import MLP, adam, descend, member_generators, passed_through
 from lfo.nn.scaling import Units
@@ -48,6 +54,8 @@ _SAMPLED = 64
 """Rows of a minibatch that ``improves`` looks at."""
 _LEAST_SIGMA = 0.02
 """σ is at least this share of the action's half range."""
+_LEAST_SHARE = 0.001
+"""κ gives a discrete action at least this probability."""
 
 
 @dataclass(frozen=True)
@@ -116,21 +124,22 @@ class QSI(Algorithm):
     def attach(self, inverse: Inverse) -> None:
         """Take the inverse dynamics that tells the data's actions; its action space decides the networks' sizes."""
         self.inverse, self.updates = inverse, 0
-        config, members, size, actions = (
-            self.config,
-            len(self.seeds),
-            self.units.state_dim,
-            inverse.space.size,
-        )
+        config, members, size, actions = self.config, len(self.seeds), self.units.state_dim, self.head.size
         hidden, generators, bf16 = config.hidden, member_generators(self.seeds), config.precision == "bf16"
-        self.critic1 = MLP(size + actions + 1, hidden, 1, generators, bf16=bf16)
-        self.critic2 = MLP(size + actions + 1, hidden, 1, generators, bf16=bf16)
+        inputs, outputs = (size + 1, actions) if self.head.discrete else (size + actions + 1, 1)
+        self.critic1 = MLP(inputs, hidden, outputs, generators, bf16=bf16)
+        self.critic2 = MLP(inputs, hidden, outputs, generators, bf16=bf16)
         self.policy = MLP(size + 1, hidden, actions, generators, bf16=bf16)
         self.clone = MLP(size, hidden, actions, generators, bf16=bf16)
         self.model = MLP(size + actions, hidden, size, generators, bf16=bf16)
         self.target_critic1, self.target_critic2 = deepcopy(self.critic1), deepcopy(self.critic2)
         self.target_policy = deepcopy(self.policy)
-        for name, width in (("reward_mean", 1), ("reward_square", 1), ("variance", actions), ("slope", 1)):
+        for name, width in (
+            ("reward_mean", 1),
+            ("reward_square", 1),
+            ("variance", inverse.space.size),
+            ("slope", 1),
+        ):
             self.register_buffer(name, torch.zeros(members, 1, width))
         for name in ("level", "trying", "heard_at"):
             self.register_buffer(name, torch.zeros(members, dtype=torch.long))
@@ -150,6 +159,11 @@ class QSI(Algorithm):
         self.policy_optimiser = adam(policies, config.learning_rate)
 
     @property
+    def head(self) -> ActionHead:
+        """How a network's output becomes an action."""
+        return self.require_inverse().head
+
+    @property
     def period(self) -> int:
         """Steps from one update of π to the next."""
         return self.config.policy_every
@@ -166,8 +180,9 @@ class QSI(Algorithm):
 
         ``critic_loss``: Σ_i of the mean squared error of Q_θi, in units of the rewards' size. ``q_data``: the mean
         Q_θ1(s, a), in the units that it is learned in. At the policy's last step: ``clone_loss``, the mean square of
-        κ(s) − a, in units of the action's half range; ``model_loss``, the mean square of f(s, a) − s', in units of the
-        variance of s' − s; ``improves``, how often Q_θ2(s, π(s)) > Q_θ2(s, a), for the twin that π does not follow.
+        κ(s) − a, in units of the action's half range, or −log κ(a | s); ``model_loss``, the mean square of
+        f(s, a) − s', in units of the variance of s' − s; ``improves``, how often Q_θ2(s, π(s)) > Q_θ2(s, a), for the
+        twin that π does not follow.
         """
         actions, levels = self.infer(batch.states, batch.deltas), self._all_levels(batch.states)
         critic_loss, q_data = self.critic_loss(batch, actions, levels, self.critic_target(batch, levels))
@@ -195,9 +210,8 @@ class QSI(Algorithm):
 
     @torch.no_grad()
     def infer(self, states: Tensor, deltas: Tensor) -> Tensor:
-        """a = I(s, s') [M, B, A] of transitions, in units of the action's half range: from −1 to 1."""
-        inverse = self.require_inverse()
-        return (inverse(states, deltas) - inverse.head.mid) / inverse.head.reach
+        """a = I(s, s') [M, B, A] of transitions, as its code; see :class:`~lfo.nn.heads.ActionHead`."""
+        return self.head.encode(self.require_inverse()(states, deltas))
 
     @torch.no_grad()
     def critic_target(self, batch: Batch, levels: Tensor) -> Tensor:
@@ -217,8 +231,8 @@ class QSI(Algorithm):
         return ((q1 - target).square() + (q2 - target).square()).mean((1, 2)), q1.detach().mean((1, 2))
 
     def clone_loss(self, batch: Batch, actions: Tensor) -> Tensor:
-        """L_ξ = ‖κ_ξ(s) − a‖² [M]; σ² follows the mean of its square in each dimension."""
-        errors = (torch.tanh(self.clone(batch.states)) - actions).square()
+        """L_ξ = ‖κ_ξ(s) − a‖² or −log κ_ξ(a | s) [M]; σ² follows its mean in each dimension."""
+        errors = self.head.errors(self.clone(batch.states), actions)
         self._follow(self.variance, errors.detach().mean(dim=1, keepdim=True))
         return errors.mean((1, 2))
 
@@ -229,21 +243,26 @@ class QSI(Algorithm):
     def policy_loss(self, batch: Batch, actions: Tensor, levels: Tensor) -> tuple[Tensor, Tensor]:
         """L_ψ = ½‖(π_ψ(s) − a) / σ‖² − α Q_θ1(s, π_ψ(s)) / G [M] for G² = mean ‖σ ∂Q_θ1/∂a‖².
 
-        The gradient passes through Q into ψ only. Also how often Q_θ2 prefers π(s) to a [M].
+        With discrete actions KL(π_ψ ‖ κ) is the pull, and G² the mean variance of Q_θ1(s, ·). The gradient passes through
+        Q into ψ only. Also how often Q_θ2 prefers π(s) to a [M].
         """
         proposed = self.propose(self.policy, batch.states, levels)
         tried = proposed.detach().requires_grad_()
         with passed_through(self.critic1):
             q = self.value(self.critic1, batch.states, tried, levels)
             (slope,) = torch.autograd.grad(q.sum(), tried)
-        sigma = self.variance.sqrt().clamp(min=_LEAST_SIGMA)
-        steepness = (slope * sigma).square().sum(-1, keepdim=True).mean(dim=1, keepdim=True)
-        self._follow(self.slope, steepness)
+        if self.head.discrete:
+            spread = sum(part.var(dim=-1, keepdim=True, correction=0) for part in self.head.parts(slope))
+            pull = self._divergence(batch.states, proposed)
+        else:
+            sigma = self.variance.sqrt().clamp(min=_LEAST_SIGMA)
+            spread = (slope * sigma).square().sum(-1, keepdim=True)
+            pull = ((proposed - actions) / sigma).square().sum(-1) / 2
+        self._follow(self.slope, spread.mean(dim=1, keepdim=True))
         alpha = self.config.reach * levels[..., 0].square()
         rise = (slope * proposed).sum(-1) / self.slope[..., 0].sqrt().clamp(
             min=1e-8
         )  # its gradient is that of Q / G
-        pull = ((proposed - actions) / sigma).square().sum(-1) / 2
         return (pull - alpha * rise).mean(dim=1), self._improves(
             batch.states, tried.detach(), actions, levels
         )
@@ -256,12 +275,20 @@ class QSI(Algorithm):
     # --- its parts -----------------------------------------------------------------------------------------------
 
     def value(self, critic: MLP, states: Tensor, actions: Tensor, levels: Tensor) -> Tensor:
-        """Q(s, a) [M, B, 1] for actions from −1 to 1, if π of ``levels`` [M, B, 1] acts from then on."""
+        """Q(s, a) [M, B, 1] for the codes of actions, if π of ``levels`` [M, B, 1] acts from then on."""
+        if self.head.discrete:
+            return (critic(torch.cat([states, levels], dim=-1)) * actions).sum(-1, keepdim=True)
         return critic(torch.cat([states, actions, levels], dim=-1))
 
     def propose(self, policy: MLP, states: Tensor, levels: Tensor) -> Tensor:
-        """π(s) [M, B, A], from −1 to 1."""
-        return torch.tanh(policy(torch.cat([states, levels], dim=-1)))
+        """The code of π(s) [M, B, ·]."""
+        return self.head.soft(policy(torch.cat([states, levels], dim=-1)))
+
+    def _divergence(self, states: Tensor, proposed: Tensor) -> Tensor:
+        """KL(π ‖ κ) [M, B] of probabilities, with a gradient for π."""
+        with torch.no_grad():
+            data = self.head.soft(self.clone(states)).clamp(min=_LEAST_SHARE).log()
+        return (proposed * (proposed.clamp(min=1e-8).log() - data)).sum(-1)
 
     def _step(self, states: Tensor, actions: Tensor) -> Tensor:
         """h(s, a) = f(s, a) − s [M, B, S]."""
@@ -350,7 +377,7 @@ class QSI(Algorithm):
     def imagine(self, states: Tensor) -> Tensor:
         """f(s, κ(s)), where the data's policy goes on average: raw states [M, B, S] to raw states."""
         scaled = self.units.states(states)
-        return self.units.raw_after(states, self._step(scaled, torch.tanh(self.clone(scaled))))
+        return self.units.raw_after(states, self._step(scaled, self.head.soft(self.clone(scaled))))
 
     @torch.no_grad()
     def values(self, states: Tensor, next_states: Tensor) -> Tensor:

@@ -13,10 +13,12 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
-from gymnasium.spaces import Box, Dict, Space
+from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete, Space
 from gymnasium.wrappers import FlattenObservation, TransformAction
 
 from lfo.errors import LfoError
+
+_LARGEST = 1 << 20  # action values in all, and the largest number of one
 
 Env = gym.Env[Any, Any]
 EnvLike = str | Env | EnvSpec | Callable[..., Env]
@@ -28,7 +30,7 @@ def make_env(env: EnvLike, **kwargs: Any) -> Env:
 
     Its time limit is kept. Gymnasium's passive checker is left out, as it slows every step. Observations and actions
     that are a ``Box`` of another shape are flattened, and so is a ``Dict`` of such observations, in the order of
-    :func:`observation_keys`.
+    :func:`observation_keys`. A ``Discrete`` observation becomes one-hot. Discrete actions stay as they are.
 
     Args:
         env: a Gymnasium id, such as ``InvertedPendulum-v5``; without a version, the newest is made.
@@ -38,7 +40,8 @@ def make_env(env: EnvLike, **kwargs: Any) -> Env:
 
     Raises:
         LfoError: the id is unknown, a package the environment needs is missing, its observations are images or
-            neither a ``Box`` nor a ``Dict`` of them, or its actions are not a ``Box`` with finite bounds.
+            neither a ``Box``, a ``Dict`` of them nor ``Discrete``, or its actions are neither discrete nor a ``Box``
+            with finite bounds.
     """
     made = _Borrowed(env) if isinstance(env, gym.Env) else _start(env, kwargs)
     _silence_mujoco()
@@ -242,30 +245,49 @@ def _leaves(space: Space[Any], name: str = "") -> Iterator[tuple[str, Space[Any]
 def _vectors(made: Env, env: EnvLike) -> Env:
     """Flatten observations and actions that are not vectors."""
     name, observations, actions = name_of(env), made.observation_space, made.action_space
-    for key, part in _leaves(observations):
+    for key, part in () if isinstance(observations, Discrete) else _leaves(observations):
         image = isinstance(part, Box) and len(part.shape) > 1 and part.dtype == np.uint8
         if image or not isinstance(part, Box):
             found = f"{type(part).__name__} of shape {part.shape}" + (f" under {key!r}" if key else "")
             raise LfoError(
-                f"environment {name}: expected observations that are vectors (a Box, or a Dict of them), found {found}; "
-                "images and other spaces are not supported: use an environment with vector observations"
+                f"environment {name}: expected observations that are vectors (a Box, or a Dict of them) or Discrete, "
+                f"found {found}; images and other spaces are not supported yet: use an environment with vectors"
             )
-    if not isinstance(actions, Box):
-        raise LfoError(
-            f"environment {name}: expected continuous actions (a Box), found {actions}; "
-            f"{type(actions).__name__} action spaces are not supported yet: use an environment with a Box"
-        )
-    if not (np.isfinite(actions.low).all() and np.isfinite(actions.high).all()):
-        raise LfoError(
-            f"environment {name}: expected actions that are vectors with finite bounds, found {actions}; "
-            + _bounding(env, actions)
-        )
-    if len(actions.shape) != 1:
-        flat = gym.spaces.flatten_space(actions)
-        made = TransformAction(made, lambda action: np.reshape(action, actions.shape), flat)
+    if isinstance(actions, Box):
+        made = _vector_actions(made, env, actions)
+    else:
+        _require_discrete(name, actions)
     if isinstance(observations, Dict) or len(observations.shape or ()) != 1:
         made = FlattenObservation(made)
     return made
+
+
+def _vector_actions(made: Env, env: EnvLike, actions: Box) -> Env:
+    """Flatten actions, which have to have bounds."""
+    if not (np.isfinite(actions.low).all() and np.isfinite(actions.high).all()):
+        raise LfoError(
+            f"environment {name_of(env)}: expected actions that are vectors with finite bounds, found {actions}; "
+            + _bounding(env, actions)
+        )
+    if len(actions.shape) == 1:
+        return made
+    flat = gym.spaces.flatten_space(actions)
+    return TransformAction(made, lambda action: np.reshape(action, actions.shape), flat)
+
+
+def _require_discrete(name: str, actions: Space[Any]) -> None:
+    """Check that actions are choices, of numbers that float32 can tell apart."""
+    if not isinstance(actions, Discrete | MultiDiscrete):
+        raise LfoError(
+            f"environment {name}: expected continuous actions (a Box), Discrete or MultiDiscrete ones, found {actions}; "
+            f"{type(actions).__name__} action spaces are not supported: use an environment with one of these"
+        )
+    number = actions.n if isinstance(actions, Discrete) else actions.nvec
+    if max(np.abs(actions.start).max(), np.abs(actions.start + number).max(), np.sum(number)) > _LARGEST:
+        raise LfoError(
+            f"environment {name}: expected discrete actions between -{_LARGEST} and {_LARGEST}, found {actions}; number "
+            "them from 0 in a wrapper, or use fewer"
+        )
 
 
 def _bounding(env: EnvLike, actions: Box) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 
 from lfo.envs.faults import blamed, check_step, is_number, refuse, reset
 from lfo.envs.make import Env, observation_length
+from lfo.envs.spaces import ActionSpace
 
 Act = Callable[[np.ndarray, list[int]], np.ndarray]
 """(observations [E, S] float32, the numbers of the n running environments) → their actions [n, A], inside the bounds.
@@ -96,6 +97,7 @@ class _World:
         self.rewards = np.zeros(len(envs))
         self.terminated, self.truncated = np.zeros(len(envs), bool), np.zeros(len(envs), bool)
         self._step = [env.step for env in envs]
+        self._to_env = ActionSpace.of(envs[0]).to_env
         self._finite = [
             (array, np.empty(array.shape, bool)) for array in (self.next_observations, self.rewards)
         ]
@@ -106,7 +108,7 @@ class _World:
         next_observations, rewards, length = self.next_observations, self.rewards, self.length
         ended, result, i = False, None, 0
         try:
-            for i, action in zip(running, actions, strict=True):
+            for i, action in zip(running, self._to_env(actions), strict=True):
                 result = self._step[i](action)
                 next_observation, reward, over, cut, _ = result
                 if len(next_observation) != length or (type(reward) not in _PLAIN and not is_number(reward)):

@@ -52,7 +52,7 @@ class _Plain(MLP):
 
 
 class _Acting(nn.Module):
-    """observation [B, S] → action [B, A].
+    """observation [B, S] → action [B, A], or int64 [B] for one choice.
 
     Args:
         agent: copied to the CPU.
@@ -67,7 +67,7 @@ class _Acting(nn.Module):
 
     def forward(self, observation: Tensor) -> Tensor:
         """One call for the whole batch."""
-        actions: Tensor = self.agent.act(observation[None])[0]
+        actions: Tensor = self.agent.inverse.head.to_env(self.agent.act(observation[None])[0])
         return actions
 
 
@@ -118,7 +118,7 @@ def _require_onnx() -> tuple[Any, Any]:
 
 
 FORMATS: dict[str, Callable[[Agent, Mapping[str, Any], Path], Acts]] = {".onnx": _onnx, ".pt2": _pt2}
-"""Endings, and what writes an agent with its record and reads it back. Both map ``observation`` [B, S] to ``action``
-[B, A], float32, in the environment's units; the record is in the metadata under ``policy``, as JSON."""
+"""Endings, and what writes an agent with its record and reads it back. Both map ``observation`` [B, S] to ``action``,
+as :meth:`lfo.runs.policy.Policy.predict` does; the record is in the metadata under ``policy``, as JSON."""
 SUFFIXES = (*FORMATS, ".safetensors")
 """Endings of exported policies; see :meth:`lfo.runs.policy.Policy.export`."""

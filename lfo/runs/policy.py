@@ -88,13 +88,14 @@ class Policy:
             sb3: return ``(actions, None)``, as Stable-Baselines3 does.
 
         Returns:
-            Actions [A] or [B, A], float32, inside the bounds of the action space.
+            Actions [A] or [B, A], float32, inside the bounds of the action space. Discrete actions are int64 in the
+            environment's own form: one number or [B] for a ``Discrete``, [A] or [B, A] for a ``MultiDiscrete``.
 
         Raises:
             LfoError: the policy has not learned to act yet, or observations have another length.
         """
         states, one = self._states(observations, "observations")
-        actions = self._agent.act(states)[0].cpu().numpy()
+        actions = self.space.to_env(self._agent.act(states)[0].cpu().numpy())
         actions = actions[0] if one else actions
         return (actions, None) if sb3 else actions
 
@@ -140,7 +141,8 @@ class Policy:
 
     def act(self, observations: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
         """Actions [B, A] for observations [B, S], as :func:`lfo.datasets.collect.collect` asks; ``rng`` is not used."""
-        actions: np.ndarray = self.predict(observations)
+        states, _ = self._states(observations, "observations")
+        actions: np.ndarray = self._agent.act(states)[0].cpu().numpy()
         return actions
 
     def stable_baselines(self) -> StableBaselines:
@@ -172,7 +174,7 @@ class Policy:
 
         Returns:
             The largest difference of an action from the policy's on 1,000 observations, drawn around those of the
-            training data; as a share of half the width of the action space.
+            training data; as a share of half the width of the action space. Discrete actions have to be equal.
 
         Raises:
             LfoError: the name has another ending, the file exists or cannot be written, or a package is missing; the
@@ -188,7 +190,7 @@ class Policy:
             else:
                 self.save(written)
                 acts = self.load(written).predict
-            half = (space.high - space.low) / 2
+            half = np.where(space.high > space.low, (space.high - space.low) / 2, 1)
             difference = float(np.max(np.abs(acts(observations) - self.predict(observations)) / half))
             if not difference <= TOLERANCE:
                 raise LfoError(
@@ -345,11 +347,9 @@ def load_run_policy(path: str | Path, env: Env, *, member: int = 0) -> Policy:
         raise LfoError(f"{path}: the run has not learned to act yet; {remedy}")
     require_state_dim(env, policy.state_dim, of=f"policy {path}", use=use)
     space, found = ActionSpace.of(env), policy.space
-    if not (space.size == found.size and np.allclose((space.low, space.high), (found.low, found.high))):
-        raise LfoError(
-            f"policy {path}: expected the environment's action bounds {space.low.tolist()} to {space.high.tolist()}, "
-            f"found {found.low.tolist()} to {found.high.tolist()}; use {use}"
-        )
+    same = space.kind == found.kind and space.size == found.size
+    if not (same and np.allclose((space.low, space.high), (found.low, found.high))):
+        raise LfoError(f"policy {path}: expected the environment's action {space}, found {found}; use {use}")
     return policy
 
 

@@ -164,14 +164,13 @@ def test_any_mujoco_environment_with_random_actions() -> None:
 @pytest.mark.parametrize(
     ("env_id", "message"),
     [
-        ("CartPole-v1", "Discrete action spaces are not supported yet"),
         ("InvertedPendulm-v5", "did you mean InvertedPendulum-v5"),
         ("InvertedPendulum-v99", "did you mean InvertedPendulum-v5"),
         ("Zzzz-v0", "unknown environment 'Zzzz-v0'"),
         ("not an id", "unknown environment"),
         ("no_such_module:Env-v0", "module 'no_such_module' cannot be imported"),
         ("Reacher-v2", "cannot be imported|missing|unknown"),
-        ("FrozenLake-v1", "expected observations that are vectors"),
+        ("Blackjack-v1", "expected observations that are vectors"),
     ],
 )
 def test_environments_that_cannot_be_used(env_id: str, message: str) -> None:
@@ -320,15 +319,15 @@ def test_full_ids() -> None:
     )
 
 
-def test_the_grid_is_refused_for_its_actions() -> None:
-    """What `gridworld dataset` records names the environment and its arguments; discrete actions are the reason."""
+def test_the_grid_of_a_data_set_is_made_again() -> None:
+    """What `gridworld dataset` records names the environment and its arguments."""
     metadata = Metadata(
         env_id="lfo.tabular:lfo/GridWorld-v0",
         attributes={"env_kwargs": '{"slip": 0.25, "windy_cliff": true}'},
     )
     assert metadata.env_kwargs == {"slip": 0.25, "windy_cliff": True}
-    with pytest.raises(LfoError, match=r"continuous actions.*found Discrete\(4\).*not supported yet"):
-        make_env(str(metadata.env_id), **metadata.env_kwargs)
+    grid: Any = make_env(str(metadata.env_id), **metadata.env_kwargs).unwrapped
+    assert grid.grid.slip == 0.25
     with pytest.raises(LfoError, match="env_kwargs: expected a JSON object"):
         _ = Metadata(attributes={"env_kwargs": "[1]"}).env_kwargs
     assert Metadata().env_kwargs == {}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
-from lfo.datasets import Transitions, from_episodes
-from lfo.datasets.spread import measure_spread
+from lfo.datasets import Transitions, from_episodes, summarize
+from lfo.datasets.spread import measure_spread, warn_of_chance
 
 
 def walks(
@@ -76,3 +78,19 @@ def test_the_scale_of_a_dimension_does_not_matter() -> None:
         data.states * scale, data.next_states * scale, data.rewards, data.terminated, data.truncated
     )
     assert measure_spread(scaled).share == pytest.approx(measure_spread(data).share, rel=1e-2)
+
+
+@pytest.mark.parametrize("gains", [(0.0, 1.0), (0.5, 0.5)])
+def test_a_state_that_leads_to_different_returns_is_warned_of(gains: tuple[float, float]) -> None:
+    """From 0 to 1 or to 2 by a coin, and there a reward."""
+    rng = np.random.default_rng(0)
+    sides = rng.integers(1, 3, 200)
+    data = from_episodes(
+        (np.array([[0.0], [side], [3.0]]), np.array([0.0, gains[side - 1]]), True) for side in sides
+    )
+    warnings = warn_of_chance(data)
+    if gains[0] == gains[1]:
+        assert not warnings
+    else:
+        assert re.search(r"mean returns from 0 to 1, .*Q\(s, s'\)", warnings[0])
+        assert summarize(data)["warnings"][-1] == warnings[0]

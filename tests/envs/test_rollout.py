@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
 import pytest
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, Discrete, MultiDiscrete, Space
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,7 +21,9 @@ class Counter:
     def __init__(self, number: int, length: int) -> None:
         self.number, self.length, self.episode, self.t = number, length, -1, 0
         self.observation_space = Box(-np.inf, np.inf, (3,), np.float32)
-        self.action_space = Box(np.array([-2.0, 0.0], np.float32), np.array([2.0, 1.0], np.float32))
+        self.action_space: Space[Any] = Box(
+            np.array([-2.0, 0.0], np.float32), np.array([2.0, 1.0], np.float32)
+        )
         self.taken: list[Any] = []
 
     def _see(self) -> np.ndarray:
@@ -124,5 +127,58 @@ def test_a_space_samples_clips_and_is_written_down(space: ActionSpace) -> None:
     assert space.size == 2
     assert ActionSpace.from_record(space.to_record()).same_as(space)
     assert not ActionSpace(space.low, space.high + 1).same_as(space)
-    with pytest.raises(ValueError, match="found discrete"):
-        ActionSpace.from_record({"kind": "discrete", "n": 3})
+    with pytest.raises(ValueError, match="found words"):
+        ActionSpace.from_record({"kind": "words", "n": 3})
+
+
+def test_discrete_spaces_sample_explore_and_are_written_down() -> None:
+    one, several = discrete(Discrete(3, start=5)), discrete(MultiDiscrete([2, 4]))
+    rng = np.random.default_rng(0)
+    for space, first, counts in ((one, [5], [3]), (several, [0, 0], [2, 4])):
+        drawn = space.sample(rng, 4000)
+        assert drawn.dtype == np.float32
+        assert space.size == len(counts)
+        for low, n, column in zip(first, counts, drawn.T, strict=True):
+            values, found = np.unique(column, return_counts=True)
+            assert values.tolist() == list(range(low, low + n))
+            assert (np.abs(found - 4000 / n) < 5 * np.sqrt(4000 / n)).all()
+        assert ActionSpace.from_record(json.loads(json.dumps(space.to_record()))).same_as(space)
+    assert not one.same_as(ActionSpace(one.low, one.high))
+    assert one.clip(np.array([[4.0], [7.2], [8.0]])).tolist() == [[7.0], [7.0], [5.0]]  # starts again
+    assert str(one) == "choices [5] to [7]"
+
+
+def test_discrete_noise_replaces_an_action_by_a_uniform_one() -> None:
+    space = discrete(Discrete(3, start=5))
+    taken = np.full((6000, 1), 7.0, np.float32)
+    explored = space.clip(taken + space.noise(np.random.default_rng(0), 6000, 0.3))
+    # ε = 0.3 goes to all three alike, that of the policy included: 600, 600, 4800, standard deviation 31 at most
+    counts = [int((explored == value).sum()) for value in (5, 6, 7)]
+    assert np.abs(np.array(counts) - [600, 600, 4800]).max() < 5 * 31
+    assert (space.clip(taken + space.noise(np.random.default_rng(0), 6000, 0.0)) == 7).all()
+
+
+@pytest.mark.parametrize(
+    ("action_space", "given", "taken"),
+    [
+        (Discrete(3, start=5), [6.0], 6),
+        (MultiDiscrete([2, 4]), [1.0, 3.0], [1, 3]),
+        (MultiDiscrete([[2, 4], [3, 3]]), [1.0, 3.0, 2.0, 0.0], [[1, 3], [2, 0]]),
+    ],
+)
+def test_an_environment_gets_whole_numbers_in_its_own_form(
+    action_space: Space[Any], given: list[float], taken: Any
+) -> None:
+    env = Counter(0, 3)
+    env.action_space = action_space
+    act = lambda observations, running: np.array([given], np.float32)  # noqa: E731
+    list(rollout([env], act, [0], [2]))  # type: ignore[list-item]
+    for action in env.taken:
+        assert action.tolist() == taken
+        assert action_space.contains(action)
+
+
+def discrete(action_space: Space[Any]) -> ActionSpace:
+    env = Counter(0, 1)
+    env.action_space = action_space
+    return ActionSpace.of(env)  # type: ignore[arg-type]

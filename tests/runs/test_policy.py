@@ -168,7 +168,11 @@ def test_a_file_from_anyone_is_safe(file: Path) -> None:
         ({"config": {**config, "hiden": 8}}, "did you mean hidden"),
         ({"config": 3}, "expected a trained policy"),
         ({"algo": "gone"}, "algo: expected one of"),
-        ({"space": {"kind": "discrete"}}, "expected continuous actions, found discrete"),
+        ({"space": {"kind": "words"}}, "expected continuous or discrete actions, found words"),
+        (
+            {"space": {"kind": "discrete", "low": [0], "high": [9], "shape": []}},
+            "tensors are not those of its settings",
+        ),
     ):
         file.write_bytes(good)
         change(file, **record)
