@@ -46,6 +46,7 @@ SUBJECTS = {
     "d3g": Subject("updates", "d3g"),
     "bf16": Subject("updates", "bf16"),
     "imitation": Subject("updates", "imitation"),
+    "online": Subject("online", "online"),
     "reading": Subject("reading", "reading"),
     "convert": Subject("converting", "converting"),
     "collect": Subject("acting", "collecting"),

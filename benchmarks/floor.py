@@ -31,9 +31,19 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from lfo import BCOConfig, D3GConfig, InverseConfig, QSIConfig
+from lfo import BCOConfig, D3GConfig, D3GOnlineConfig, InverseConfig, QSIConfig
 
-__all__ = ["Floor", "Pass", "Product", "bco_passes", "d3g_passes", "flops", "inverse_passes", "qsi_passes"]
+__all__ = [
+    "Floor",
+    "Pass",
+    "Product",
+    "bco_passes",
+    "d3g_online_passes",
+    "d3g_passes",
+    "flops",
+    "inverse_passes",
+    "qsi_passes",
+]
 
 
 @dataclass(frozen=True)
@@ -129,6 +139,35 @@ def qsi_passes(config: QSIConfig, state_dim: int, action_dim: int) -> list[Pass]
         Pass("critic1", *critic, through=a, delayed=True),
     ]
     return [*every, *delayed]
+
+
+def d3g_online_passes(config: D3GOnlineConfig, state_dim: int, action_dim: int) -> list[Pass]:
+    """The passes of one update of D3G with actions (:meth:`lfo.D3GOnline.update`)."""
+    s, a = state_dim, action_dim
+    critic, predictor, model, inverse = (2 * s, 1), (s, s), (s + a, s), (2 * s, a)
+    # y = r + γ(1−d) min_i Q_θ'i(s', C(s', τ_ψ'(s'))), C(s', x) = f_φ(s', I_ω(s', x)): no gradients
+    target = [
+        Pass("target_predictor", *predictor),
+        Pass("inverse", *inverse),
+        Pass("model", *model),
+        Pass("target_critic1", *critic),
+        Pass("target_critic2", *critic),
+    ]
+    # L_θ = Σ_i ‖Q_θi(s, s') − y‖²;  L_φ = ‖h_φ(s, a) − (s' − s)‖²;  L_ω = ‖I_ω(s, s') − a‖²
+    fits = [
+        Pass("critic1", *critic, fit=True),
+        Pass("critic2", *critic, fit=True),
+        Pass("model", *model, fit=True),
+        Pass("inverse", *inverse, fit=True),
+    ]
+    # L_ψ = −Q_θ1(s, C(s, τ_ψ(s))) + β‖τ_ψ(s) − C(s, τ_ψ(s))‖²: through Q's s', f's a and I's s'
+    delayed = [
+        Pass("predictor", *predictor, fit=True, delayed=True),
+        Pass("inverse", *inverse, through=s, delayed=True),
+        Pass("model", *model, through=a, delayed=True),
+        Pass("critic1", *critic, through=s, delayed=True),
+    ]
+    return [*target, *fits, *delayed]
 
 
 def products(one: Pass, batch: int, hidden: int) -> list[Product]:

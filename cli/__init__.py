@@ -28,6 +28,7 @@ COMMANDS: dict[str, str] = {
     "inspect": "Show what is in a data set: episodes, returns, flags, ranges, warnings.",
     "train": "Learn offline, without actions, which next state to aim for.",
     "interact": "Learn in the environment which action leads there: the inverse dynamics I(s,s').",
+    "online": "Learn with actions, in the simulator: the paper's D3G with f(s,a), online.",
     "eval": "Measure a trained policy: returns over episodes and seeds.",
     "compare": "Put runs side by side: a table and a plot of return against interactions.",
     "score": "Say of every transition of a data set how good a trained run finds it.",

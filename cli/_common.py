@@ -204,6 +204,19 @@ def resumable(remedy: str, begun: Callable[[], bool] = lambda: True) -> Iterator
 # Runs ------------------------------------------------------------------------------------------------------------
 
 
+def refuse_online(out: RunFolder) -> None:
+    """Refuse a run that learns online, which only ``online`` continues.
+
+    Raises:
+        LfoError: it is one.
+    """
+    if "online" in out.info():
+        raise LfoError(
+            f"{out.path}: expected a run of `d3g-lfo train`, found one of `d3g-lfo online`; continue it with "
+            f"`d3g-lfo online -o {out.path} --resume --steps N`"
+        )
+
+
 def require_trained(out: RunFolder, agent: Agent) -> None:
     """Refuse a run that is still in training.
 

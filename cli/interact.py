@@ -13,6 +13,7 @@ from lfo.cli._common import (
     environment,
     note,
     option,
+    refuse_online,
     require_trained,
     resumable,
     round_lines,
@@ -65,7 +66,7 @@ def command(
     from lfo.runs.folder import RunFolder
 
     out = RunFolder(run)
-    out.info()  # before a folder is made
+    refuse_online(out)  # before a folder is made
     changes = settings | {name: value for name, value in options.items() if value is not None}
     with out.claim("interact"):
         _interact(out, env, changes, device, log, resume, overwrite)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lfo.algorithms import registry
-from lfo.cli._common import command_line, duration, note, option, resumable, seed_ranges
+from lfo.cli._common import command_line, duration, note, option, refuse_online, resumable, seed_ranges
 
 if TYPE_CHECKING:
     from lfo.algorithms.protocol import Config
@@ -81,6 +81,7 @@ def command(
     require_loggers(log)
     out = RunFolder(output)
     if resume:
+        refuse_online(out)
         record = out.info()
     else:
         out.check_free(overwrite=overwrite)

@@ -27,12 +27,16 @@ if not os.path.isdir(os.path.join(_HERE, "datasets")):
 
 if TYPE_CHECKING:
     from lfo.acting.evaluation import Evaluation as Evaluation
+    from lfo.acting.online import OnlineConfig as OnlineConfig
+    from lfo.acting.online import learn_online as learn_online
     from lfo.acting.rounds import evaluate as evaluate
     from lfo.acting.rounds import learn_inverse as learn_inverse
     from lfo.algorithms.bco import BCO as BCO
     from lfo.algorithms.bco import BCOConfig as BCOConfig
     from lfo.algorithms.d3g import D3G as D3G
     from lfo.algorithms.d3g import D3GConfig as D3GConfig
+    from lfo.algorithms.d3g_online import D3GOnline as D3GOnline
+    from lfo.algorithms.d3g_online import D3GOnlineConfig as D3GOnlineConfig
     from lfo.algorithms.inverse import InverseConfig as InverseConfig
     from lfo.algorithms.qsi import QSI as QSI
     from lfo.algorithms.qsi import QSIConfig as QSIConfig
@@ -47,14 +51,18 @@ _WHERE = {
     "BCOConfig": "lfo.algorithms.bco",
     "D3G": "lfo.algorithms.d3g",
     "D3GConfig": "lfo.algorithms.d3g",
+    "D3GOnline": "lfo.algorithms.d3g_online",
+    "D3GOnlineConfig": "lfo.algorithms.d3g_online",
     "Evaluation": "lfo.acting.evaluation",
     "InverseConfig": "lfo.algorithms.inverse",
+    "OnlineConfig": "lfo.acting.online",
     "Policy": "lfo.runs.policy",
     "QSI": "lfo.algorithms.qsi",
     "QSIConfig": "lfo.algorithms.qsi",
     "RunFolder": "lfo.runs.folder",
     "evaluate": "lfo.acting.rounds",
     "learn_inverse": "lfo.acting.rounds",
+    "learn_online": "lfo.acting.online",
     "load_agent": "lfo.runs.loading",
     "load_policy": "lfo.runs.policy",
     "train": "lfo.training.loop",

@@ -13,21 +13,34 @@ import numpy as np
 import pytest
 import torch
 from acting import step_bare
-from floor import Floor, Pass, Product, bco_passes, d3g_passes, flops, inverse_passes, products, qsi_passes
+from floor import (
+    Floor,
+    Pass,
+    Product,
+    bco_passes,
+    d3g_online_passes,
+    d3g_passes,
+    flops,
+    inverse_passes,
+    products,
+    qsi_passes,
+)
 from reading import convert_by_rows, write_file
 from rows import QUICK, TINY, Row, markdown, verdict
 from timing import interleaved, ratio
 from torch.utils.flop_counter import FlopCounterMode
 from updates import make_data
 
-from lfo import D3G, QSI, BCOConfig, D3GConfig, InverseConfig, QSIConfig
+from lfo import D3G, QSI, BCOConfig, D3GConfig, D3GOnline, D3GOnlineConfig, InverseConfig, QSIConfig
 from lfo.datasets import load, save
 from lfo.datasets.collect import collect
 from lfo.envs.make import make_env
 from lfo.envs.spaces import ActionSpace
+from lfo.nn.scaling import Units
 from lfo.runs.loading import attach_inverse
 from lfo.runs.record import Member
 from lfo.training.loop import build
+from lfo.training.sources import ReplayBuffer
 
 
 @pytest.mark.parametrize("name", bench.SUBJECTS)
@@ -83,6 +96,22 @@ def test_an_update_of_qsi_computes_what_the_floor_lists_within_three_percent() -
             agent.update(batch)
         listed = flops(qsi_passes(config, 11, 2), config.batch_size, config.hidden, delayed=step == 0)
         assert 1 <= counter.get_total_flops() / listed < 1.03
+
+
+def test_an_update_of_d3g_online_computes_what_the_floor_lists_within_a_percent() -> None:
+    config, one = D3GOnlineConfig(), np.ones(2, np.float32)
+    units = Units.of([make_data(300, 11)], [0], standardise=True)
+    agent, buffer = D3GOnline(config, units, [0]), ReplayBuffer(units, 2, 300)
+    attach_inverse(agent, InverseConfig(), ActionSpace(-one, one))
+    buffer.append(
+        torch.randn(1, 300, 11), torch.randn(1, 300, 11), *torch.zeros(3, 1, 300), torch.zeros(1, 300, 2)
+    )
+    batch = buffer.batch(torch.randint(300, (1, config.batch_size)), units)
+    for step in range(config.predictor_every):
+        with FlopCounterMode(display=False) as counter:
+            agent.update(batch)
+        listed = flops(d3g_online_passes(config, 11, 2), config.batch_size, config.hidden, delayed=step == 0)
+        assert 1 <= counter.get_total_flops() / listed < 1.01
 
 
 def test_a_pass_is_counted_by_hand() -> None:

@@ -35,12 +35,26 @@ SMALL = {
     "collect": ("--steps", "300", "--jobs", "1", "--overwrite"),
     "train": ("--device", "cpu", *TINY),
     "interact": (*TINY_ROUNDS, "--device", "cpu"),
+    "online": (
+        "--steps",
+        "60",
+        "--start",
+        "30",
+        "--eval-every",
+        "30",
+        "--hidden",
+        "8",
+        "--episodes",
+        "1",
+        "--overwrite",
+    ),
     "eval": ("--episodes", "1"),
     "export": ("--overwrite",),
     "compare": ("--overwrite",),
 }
 SMALLER = {
-    r"\bsteps=[\d_]+": "steps=30",
+    r"\bsteps=40_000": "steps=60, start=30, eval_every=30",  # of what learns online
+    r"\bsteps=[\d_]+\b(?!, start)": "steps=30",
     r"\bhidden=\d+": "hidden=8",
     r"\brounds=\d+": "rounds=1, grad_steps=3",
     r"\binteractions=\d+": "interactions=30",

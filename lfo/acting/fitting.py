@@ -7,6 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from lfo.acting.online import OnlineConfig, learn_online
 from lfo.acting.rounds import learn_inverse
 from lfo.algorithms import registry
 from lfo.algorithms.inverse import InverseConfig
@@ -39,12 +40,7 @@ def fit(
     where = f"{algorithm.__name__}.fit"
     own = {field.name for field in fields(registry.spec(algorithm.name).config)}
     stage = {field.name for field in fields(InverseConfig)} - own
-    for key in settings:
-        if key not in own | stage:
-            raise LfoError(
-                f"{where}: {key}: expected one of {', '.join(sorted(own | stage))}, found another name; "
-                f"{suggest(key, own | stage)}"
-            )
+    _check_names(settings, own | stage, where)
     in_rounds = {key: value for key, value in settings.items() if key in stage}
     if env is None and (in_rounds or not algorithm.learns_offline):
         needed = next(iter(in_rounds), f"{algorithm.__name__}, which learns in rounds of interaction,")
@@ -69,6 +65,42 @@ def fit(
         if progress is True:
             shown.close()
     return agent
+
+
+def fit_online(
+    algorithm: type[Any],
+    env: EnvLike,
+    *,
+    seeds: Iterable[int],
+    steps: int,
+    device: str,
+    progress: Progress | bool,
+    settings: Mapping[str, Any],
+) -> Any:
+    """Train online, with actions; see :meth:`lfo.algorithms.d3g_online.D3GOnline.fit`."""
+    where, config = f"{algorithm.__name__}.fit", registry.spec(algorithm.name).config()
+    own = {field.name for field in fields(config)}
+    stage = {field.name for field in fields(OnlineConfig)} - own - {"steps"}
+    _check_names(settings, own | stage, where)
+    online = {key: value for key, value in settings.items() if key in stage}
+    return learn_online(
+        env,
+        algorithm=algorithm,
+        config=configure(config, {k: v for k, v in settings.items() if k in own}, where=where),
+        online=configure(OnlineConfig(), {"steps": steps, **online}, where=where),
+        seeds=list(seeds),
+        device=device,
+        progress=progress,
+    )
+
+
+def _check_names(settings: Mapping[str, Any], known: set[str], where: str) -> None:
+    for key in settings:
+        if key not in known:
+            raise LfoError(
+                f"{where}: {key}: expected one of {', '.join(sorted(known))}, found another name; "
+                f"{suggest(key, known)}"
+            )
 
 
 def save(agent: Agent, folder: str | Path, *, overwrite: bool) -> None:

@@ -101,7 +101,7 @@ def learn_inverse(
         KeyboardInterrupt: after Ctrl-C; finished rounds are kept.
     """
     config = configure(config or InverseConfig(), settings, where="learn_inverse")
-    if demonstrations is None and not agent.learns_offline:
+    if demonstrations is None and not (agent.learns_offline or agent.learns_online):
         raise LfoError(
             f"{agent.name} learns from its data in the rounds: pass the data set as demonstrations"
         )
@@ -111,21 +111,19 @@ def learn_inverse(
             stack.callback(shown.close)
         if out is not None:
             stack.enter_context(out.claim("interact"))
-        space, stage = _stage(agent, env, config, shown)
+        space, stage = stage_record(agent, env, config, shown)
         state = {} if out is None else out.load_checkpoint(agent.units.device)
         if agent.inverse is None or not resume:
             attach_inverse(agent, config, space)
-        done = 0 if out is None else _begin(agent, out, state, stage, resume=resume)
+        done = 0 if out is None else begin(agent, out, state, stage, resume=resume)
         agent.record = {**agent.record, "interact": stage}
-        rounds = _Rounds(agent, config, env, stage, space, demonstrations, out, shown)
+        rounds = Stage(agent, config, env, stage, space, demonstrations, out, shown)
         stack.callback(close_all, rounds.envs)
         stack.enter_context(logged(shown, log, out))
         return rounds.run_all(done, on_round)
 
 
-def _begin(
-    agent: Agent, out: RunFolder, state: dict[str, Any], stage: dict[str, Any], *, resume: bool
-) -> int:
+def begin(agent: Agent, out: RunFolder, state: dict[str, Any], stage: dict[str, Any], *, resume: bool) -> int:
     """Write the stage into the record, and go back to the last round or forget those there are; the rounds done."""
     done = int(state["inverse"]["rounds_done"]) if resume and "inverse" in state else 0
     if done:
@@ -140,7 +138,7 @@ def _begin(
     return done
 
 
-def _stage(
+def stage_record(
     agent: Agent, env: EnvLike, config: InverseConfig, progress: Progress
 ) -> tuple[ActionSpace, dict[str, Any]]:
     """The actions of an environment that fits the agent, and what the run records of the stage."""
@@ -254,17 +252,18 @@ def require_fit(agent: Agent, env: EnvLike) -> None:
 
 def act(agent: Agent, observations: np.ndarray) -> np.ndarray:
     """Actions [M, B, A] of observations [M, B, S], from numpy to numpy."""
-    return _numpy(agent, agent.act, observations)
+    return numpy_policy(agent, agent.act, observations)
 
 
-def _numpy(agent: Agent, policy: Callable[[Tensor], Tensor], observations: np.ndarray) -> np.ndarray:
+def numpy_policy(agent: Agent, policy: Callable[[Tensor], Tensor], observations: np.ndarray) -> np.ndarray:
+    """What ``policy``, such as ``agent.act``, makes of observations, from numpy to numpy."""
     states = torch.from_numpy(np.ascontiguousarray(observations, dtype=np.float32))
     actions: np.ndarray = policy(states.to(agent.units.device)).cpu().numpy()
     return actions
 
 
 @dataclass
-class _Rounds:
+class Stage:
     """The inverse stage in progress: what one round leaves to the next."""
 
     agent: Agent
@@ -317,7 +316,7 @@ class _Rounds:
 
     def _run(self, number: int, stop: Callable[[], bool]) -> Round | None:
         """One round: act, fit, learn, evaluate, and write it to disk. None if it was interrupted."""
-        if not (self._act(number, stop) and self._fit(number, stop) and self._learn(number, stop)):
+        if not self._work(number, stop):
             return None
         env = self.stage["env"]
         evaluation = evaluate(
@@ -331,6 +330,10 @@ class _Rounds:
             self.metrics.write()
             self.out.save_agent(self.agent, inverse={**self.stage, "rounds_done": number})
         return round_
+
+    def _work(self, number: int, stop: Callable[[], bool]) -> bool:
+        """Everything but the evaluation; False if interrupted."""
+        return self._act(number, stop) and self._fit(number, stop) and self._learn(number, stop)
 
     def _record(self, round_: Round) -> None:
         """Add the episodes of a round to the table of all."""
@@ -348,36 +351,28 @@ class _Rounds:
         agent, space, steps = self.agent, self.space, self.config.interactions
         self.progress.start("act", steps, round=number)
         members = len(agent.seeds)
-        resets = [int(_draws(seed, _RESET, number).integers(2**31)) for seed in agent.seeds]
+        resets = [int(draws(seed, _RESET, number).integers(2**31)) for seed in agent.seeds]
         noise = np.stack(
-            [space.noise(_draws(seed, _NOISE, number), steps, self.config.noise) for seed in agent.seeds]
+            [space.noise(draws(seed, _NOISE, number), steps, self.config.noise) for seed in agent.seeds]
         )
-        states = np.empty((members, steps, agent.units.state_dim), np.float32)
-        new = {
-            "observations": states,
-            "next_observations": np.empty_like(states),
-            "rewards": np.empty((members, steps), np.float32),
-            "terminals": np.zeros((members, steps), bool),
-            "timeouts": np.zeros((members, steps), bool),
-            "actions": np.empty((members, steps, space.size), np.float32),
-        }
+        new = empty_arrays(members, steps, agent.units.state_dim, space.size)
         at_random = agent.starts_at_random and number == 1
         if at_random:
-            draws = [_draws(seed, _RANDOM) for seed in agent.seeds]
-            new["actions"] = np.stack([space.sample(draw, steps) for draw in draws])
+            new["actions"] = np.stack([space.sample(draws(seed, _RANDOM), steps) for seed in agent.seeds])
         t, totals = 0, np.zeros(members)
 
         def choose(observations: np.ndarray, running: list[int]) -> np.ndarray:
-            states[:, t] = observations
+            new["observations"][:, t] = observations
             if not at_random:
-                chosen = _numpy(agent, agent.explore, observations[:, None])[:, 0]
-                new["actions"][:, t] = space.clip(chosen + noise[:, t])
+                chosen = numpy_policy(agent, agent.explore, observations[:, None])[:, 0]
+                new["actions"][:, t] = space.clip(np.nan_to_num(chosen) + noise[:, t])
             return new["actions"][:, t]
 
         for step in rollout(self.envs[:members], choose, resets, [steps] * members):
             new["next_observations"][:, t] = step.next_observations
             new["rewards"][:, t] = step.rewards
             new["terminals"][:, t], new["timeouts"][:, t] = step.terminated, step.truncated
+            self._stepped(new, t)
             t += 1
             totals += step.rewards
             for m in np.flatnonzero(step.terminated | step.truncated):
@@ -387,9 +382,11 @@ class _Rounds:
             self.progress.step()
             if stop():
                 return False
-        self._remember(new)
         self.latest = new
         return True
+
+    def _stepped(self, new: Arrays, t: int) -> None:
+        """Hear of step ``t`` of a round; its interactions are in ``new``."""
 
     def _remember(self, new: Arrays) -> None:
         """Append interactions to the buffer."""
@@ -399,6 +396,7 @@ class _Rounds:
     def _fit(self, number: int, stop: Callable[[], bool]) -> bool:
         """``grad_steps`` steps of I on everything seen so far; False if interrupted."""
         steps = self.config.grad_steps
+        self._remember(self.latest)
         self.progress.start("fit I", steps, round=number)
         generators = [seeded(seed, _FIT, number) for seed in self.agent.seeds]
         assert self.agent.inverse is not None
@@ -438,12 +436,25 @@ class _Rounds:
     def _tell_stopped(self, members: list[int]) -> None:
         for m in members:
             self.progress.note(
-                f"seed {self.agent.seeds[m]} stopped: {self.agent.stopped[m]} of the inverse stage; "
-                "its last good state is kept"
+                f"seed {self.agent.seeds[m]} stopped: {self.agent.stopped[m]}; its last good state is kept"
             )
 
 
-def _draws(seed: int, *stream: int) -> np.random.Generator:
+def empty_arrays(members: int, steps: int, state_dim: int, action_dim: int) -> Arrays:
+    """Room for the interactions of a round."""
+    states = np.empty((members, steps, state_dim), np.float32)
+    return {
+        "observations": states,
+        "next_observations": np.empty_like(states),
+        "rewards": np.empty((members, steps), np.float32),
+        "terminals": np.zeros((members, steps), bool),
+        "timeouts": np.zeros((members, steps), bool),
+        "actions": np.empty((members, steps, action_dim), np.float32),
+    }
+
+
+def draws(seed: int, *stream: int) -> np.random.Generator:
+    """A generator that is a function of a member's seed and of what it is for."""
     return np.random.default_rng([seed, *stream])
 
 

@@ -43,6 +43,7 @@ class Algorithm(Learner, metaclass=_Listed):
 
     name: ClassVar[str]
     learns_offline: ClassVar[bool] = True
+    learns_online: ClassVar[bool] = False
     starts_at_random: ClassVar[bool] = False
     inverse: Inverse | None
 

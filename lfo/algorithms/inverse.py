@@ -92,6 +92,10 @@ class Inverse(Learner):
         """Actions [M, B, A] that lead from ``states`` along ``deltas`` [M, B, S] (the learner's units)."""
         return self.head(self._outputs(states, deltas))
 
+    def codes(self, states: Tensor, deltas: Tensor) -> Tensor:
+        """The same as codes [M, B, size] for other networks, with a gradient: see :class:`lfo.nn.heads.ActionHead`."""
+        return self.head.soft(self._outputs(states, deltas))
+
     def update(self, batch: ActionBatch) -> Tensor:
         """One gradient step on :meth:`lfo.nn.heads.ActionHead.loss`, as ‖I_ω(s, s') − a‖²; the losses are [M]."""
         losses = self.head.loss(self._outputs(batch.states, batch.deltas), batch.actions)

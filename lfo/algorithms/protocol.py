@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from lfo.algorithms.inverse import Inverse
-from lfo.nn.batches import Batch
 from lfo.nn.scaling import Units
 
 __all__ = ["Agent", "Config", "Source"]
@@ -50,6 +49,8 @@ class Agent(Protocol):
     """What ``--algo`` takes."""
     learns_offline: ClassVar[bool]
     """Whether ``train`` calls ``update``; else each round of the inverse stage does."""
+    learns_online: ClassVar[bool]
+    """Whether it learns with actions while it acts, a step of ``update`` for each step in the environment."""
     starts_at_random: ClassVar[bool]
     """Whether it acts at random in the first round of the inverse stage, before it has learned a policy."""
     config: Any
@@ -81,8 +82,11 @@ class Agent(Protocol):
     def prepare(self, source: Source) -> None:
         """Take what it needs to know of its data; called once, before the first step."""
 
-    def update(self, batch: Batch) -> dict[str, Tensor]:
-        """One gradient step of every member; metrics are [M], on the device, the same names every time."""
+    def update(self, batch: Any) -> dict[str, Tensor]:
+        """One gradient step of every member; metrics are [M], on the device, the same names every time.
+
+        The batch is a :class:`~lfo.nn.batches.Batch`; an algorithm that learns online gets an ``ActionBatch``.
+        """
 
     def attach(self, inverse: Inverse) -> None:
         """Take an inverse dynamics to act with, replacing an earlier one."""

@@ -19,7 +19,18 @@ from typing import Any
 
 from lfo.errors import LfoError
 
-__all__ = ["DEFAULT", "ENTRY_POINTS", "MODULES", "Spec", "forget_plugins", "names", "spec"]
+__all__ = [
+    "DEFAULT",
+    "ENTRY_POINTS",
+    "MODULES",
+    "ONLINE",
+    "Spec",
+    "forget_plugins",
+    "known",
+    "names",
+    "online_names",
+    "spec",
+]
 
 
 MODULES: dict[str, str] = {
@@ -28,6 +39,10 @@ MODULES: dict[str, str] = {
     "qsi": "lfo.algorithms.qsi",
 }
 """Name to the module that holds its ``SPEC``; the order is that of tables and plots."""
+ONLINE: dict[str, str] = {
+    "d3g-online": "lfo.algorithms.d3g_online",
+}
+"""The same for those that learn with actions while they act, which ``d3g-lfo online`` takes."""
 DEFAULT = "d3g"
 ENTRY_POINTS = "d3g_lfo.algorithms"
 
@@ -61,14 +76,29 @@ class Spec:
         return str(self.cls.name)
 
     @property
+    def learns_online(self) -> bool:
+        """Whether ``online`` trains it, with actions."""
+        return bool(self.cls.learns_online)
+
+    @property
     def learns_offline(self) -> bool:
         """Whether ``train`` does its gradient steps; else each round of the inverse stage does."""
         return bool(self.cls.learns_offline)
 
 
 def names() -> tuple[str, ...]:
-    """Every registered name, those of installed packages last."""
+    """Every registered algorithm that learns from data without actions, those of installed packages last."""
     return (*MODULES, *(name for name in _plugins() if name not in MODULES))
+
+
+def online_names() -> tuple[str, ...]:
+    """Every registered algorithm that learns with actions while it acts."""
+    return tuple(ONLINE)
+
+
+def known() -> tuple[str, ...]:
+    """Every registered algorithm."""
+    return (*names(), *online_names())
 
 
 def spec(name: str) -> Spec:
@@ -77,11 +107,11 @@ def spec(name: str) -> Spec:
     Raises:
         LfoError: no algorithm has that name.
     """
-    module = MODULES.get(name) or _plugins().get(name)
+    module = MODULES.get(name) or ONLINE.get(name) or _plugins().get(name)
     if module is None:
-        close = difflib.get_close_matches(name, names(), n=1)
+        close = difflib.get_close_matches(name, known(), n=1)
         hint = f"did you mean {close[0]}?" if close else "pass one of these"
-        raise LfoError(f"algo: expected one of {', '.join(names())}, found {name!r}; {hint}")
+        raise LfoError(f"algo: expected one of {', '.join(known())}, found {name!r}; {hint}")
     found: Spec = importlib.import_module(module).SPEC
     return found
 

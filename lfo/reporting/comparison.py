@@ -175,7 +175,7 @@ def _comparison(parts: Sequence[_Part]) -> Comparison:
             pools.append([part])
         else:
             pool.append(part)
-    order = registry.names()
+    order = registry.known()
     pools.sort(key=lambda pool: order.index(algo) if (algo := pool[0].info["algo"]) in order else len(order))
     algos = [pool[0].info["algo"] for pool in pools]
     curves = [_curve(pool, algos.count(pool[0].info["algo"]) == 1) for pool in pools]

@@ -32,17 +32,17 @@ def label(name: str) -> str:
     """What tables and pictures call an algorithm; a name that is not registered stands for itself."""
     if name == PI_O:
         return "π_o"
-    return registry.spec(name).label if name in registry.names() else name
+    return registry.spec(name).label if name in registry.known() else name
 
 
 def colours(name: str) -> tuple[str, ...]:
     """An algorithm's colours: the first for its line, the others for more runs of it; else greys."""
-    return registry.spec(name).colours if name in registry.names() else (MUTED, "#999999", INK)
+    return registry.spec(name).colours if name in registry.known() else (MUTED, "#999999", INK)
 
 
 def marker(name: str) -> str:
     """The Matplotlib marker of an algorithm's line; a triangle if it is not registered."""
-    return registry.spec(name).marker if name in registry.names() else "^"
+    return registry.spec(name).marker if name in registry.known() else "^"
 
 
 def layered(place: int) -> dict[str, Any]:

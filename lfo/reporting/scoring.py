@@ -60,7 +60,7 @@ def score(agent: Any, data: Transitions, *, name: str = "run") -> Scores:
         LfoError: the algorithm has no values, every member has diverged, or the states have another size.
     """
     if not registry.spec(agent.name).portrait:
-        fitting = " or ".join(name for name in registry.names() if registry.spec(name).portrait)
+        fitting = " or ".join(name for name in registry.known() if registry.spec(name).portrait)
         raise LfoError(
             f"{name}: algo: expected one that learns values, found {agent.name}; pass a run of {fitting}"
         )

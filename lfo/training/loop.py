@@ -76,7 +76,7 @@ def run_steps(
     Raises:
         LfoError: every member has diverged.
     """
-    _keep_freed_memory()
+    keep_freed_memory()
     step = ReplayedSteps(agent, table) if table.rows.is_cuda else eager_step(agent, table)
     rows, names = [] if history is None else list(history), list[str]()
 
@@ -107,7 +107,7 @@ def run_steps(
     return torch.stack(rows) if rows else torch.empty(0)
 
 
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """Tell glibc to hand freed blocks out again instead of returning them to the system.
 
     A step allocates the same blocks as the one before, and would fetch their pages anew each time. Other C

@@ -89,7 +89,7 @@ def test_a_stage_that_was_started_again_does_not_come_back(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(interaction._Rounds, "_act", die)
+        patch.setattr(interaction.Stage, "_act", die)
         assert f"`d3g-lfo interact {run} --resume`" in error("interact", run, "--overwrite", *TINY_ROUNDS)
     assert load_agent(RunFolder(run)).inverse is None
     assert "found none; run `d3g-lfo interact" in error("compare", run)

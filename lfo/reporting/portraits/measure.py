@@ -57,7 +57,7 @@ def portrait(run: RunFolder, env_id: str, member: int = 0) -> Arrays:
     """
     agent = load_agent(run, "cpu")
     if not registry.spec(agent.name).portrait:
-        fitting = " or ".join(name for name in registry.names() if registry.spec(name).portrait)
+        fitting = " or ".join(name for name in registry.known() if registry.spec(name).portrait)
         raise LfoError(
             f"{run.path}: algo: expected one with a portrait, found {agent.name}; pass a run of {fitting}"
         )
