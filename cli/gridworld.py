@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from lfo.atomic import check_folder, make_folder
+from lfo.atomic import check_folder, make_folder, write_whole
 from lfo.cli._common import option, resumable
 from lfo.tabular.experiments import EPISODES, EXPERIMENTS, run_experiments
 
@@ -124,3 +124,50 @@ def dataset(output: Path, steps: int, seed: int, slip: float, windy_cliff: bool,
         data = random_walk_dataset(steps, seed, slip=slip, windy_cliff=windy_cliff)
         save(data, output, overwrite=overwrite)
     click.echo(f"{output}: {len(data)} transitions, {data.num_episodes} episodes")
+
+
+@command.command("cycle", short_help="What the cycle is for: D3G with actions, with it and without")
+@option("output", required=True, help="Folder for the two runs and the picture.")
+@option("seeds", help="One member each, such as 0-2.", shown="0-2")
+@option("steps", default=30_000, show_default=True, help="Environment steps of each seed.")
+@option("hidden", default=128, show_default=True)
+@option("resume", help="Continue an interrupted run.")
+@option("overwrite", help="Replace the folder.")
+@click.pass_context
+def cycle(
+    ctx: click.Context,
+    output: Path,
+    seeds: tuple[int, ...] | None,
+    steps: int,
+    hidden: int,
+    resume: bool,
+    overwrite: bool,
+) -> None:
+    """Train D3G with actions on the grid, with the cycle and without, and draw where τ(s) points.
+
+    Prints the share of the proposals τ(s) that no action reaches, and the return of the learned policy. cycle.png has an
+    arrow for each state; with/ and without/ are run folders, as `d3g-lfo online` makes them.
+    """
+    from lfo.cli._common import command_line
+    from lfo.cli._progress import bars
+    from lfo.locks import claimed
+    from lfo.tabular.cycle import run_cycle
+
+    if resume and overwrite:
+        raise click.UsageError("--resume and --overwrite cannot be combined; pass one of them")
+    check_folder(output, owner="cycle.json", overwrite=overwrite, resume=resume)
+    make_folder(output)
+    with (
+        claimed(output / ".lock", "gridworld cycle", of=output),
+        resumable(f"d3g-lfo gridworld cycle -o {shlex.quote(str(output))} --resume"),
+        bars() as progress,
+    ):
+        if overwrite:
+            for name in ("with", "without"):
+                shutil.rmtree(output / name, ignore_errors=True)
+        write_whole(output / "cycle.json", "{}\n")  # marks the folder as ours
+        line = command_line(ctx)
+        findings = run_cycle(
+            output, seeds or (0, 1, 2), steps=steps, hidden=hidden, progress=progress, command=line
+        )
+    click.echo(findings)

@@ -19,7 +19,7 @@ from lfo.nn.scaling import Units
 if TYPE_CHECKING:
     from lfo.training.progress import Progress
 
-__all__ = ["Algorithm"]
+__all__ = ["Algorithm", "OnlineAlgorithm"]
 
 AlgorithmT = TypeVar("AlgorithmT", bound="Algorithm")
 
@@ -165,3 +165,45 @@ class Algorithm(Learner, metaclass=_Listed):
                 f"{self.name} cannot act yet: it has no inverse dynamics; call learn_inverse, or run `d3g-lfo interact`"
             )
         return self.inverse
+
+
+class OnlineAlgorithm(Algorithm):
+    """Base class of the algorithms that learn with actions while they act."""
+
+    learns_offline = False
+    learns_online = True
+
+    @classmethod
+    def fit(  # type: ignore[override]
+        cls: type[AlgorithmT],
+        env: EnvLike,
+        *,
+        seeds: Iterable[int] = (0,),
+        steps: int = 100_000,
+        device: str = "auto",
+        progress: Progress | bool = True,
+        **settings: Any,
+    ) -> AlgorithmT:
+        """Train one member for each seed, all at once, each in an environment of its own. :meth:`save` keeps the result.
+
+        Afterwards ``history`` has the metrics and ``evaluations`` the episodes, both as one list for each column.
+
+        Args:
+            env: an id, an environment, or a function that makes one.
+            seeds: one member each.
+            steps: environment steps of each member, the random ones at the start included.
+            device: ``auto``, ``cpu`` or ``cuda``.
+            progress: False for no progress bar.
+            **settings: fields of the algorithm's config, such as ``hidden=128``; also ``start``, ``eval_every``,
+                ``episodes`` and ``noise`` of :class:`~lfo.OnlineConfig`.
+
+        Raises:
+            LfoError: an unknown setting or a wrong value, an environment that cannot be used, or every member has
+                diverged.
+        """
+        from lfo.acting.fitting import fit_online
+
+        agent: AlgorithmT = fit_online(
+            cls, env, seeds=seeds, steps=steps, device=device, progress=progress, settings=settings
+        )
+        return agent

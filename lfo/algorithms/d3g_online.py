@@ -22,26 +22,21 @@ Differences
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from lfo.algorithms.base import Algorithm
+from lfo.algorithms.base import OnlineAlgorithm
 from lfo.algorithms.inverse import Inverse
 from lfo.algorithms.registry import Spec
-from lfo.envs.make import EnvLike
 from lfo.nn.batches import ActionBatch
 from lfo.nn.losses import q_target
 from lfo.nn.networks import MLP, adam, descend, member_generators, passed_through
 from lfo.nn.scaling import Units
 from lfo.settings import Count, Discount, Fraction, NonNegative, Positive, Precision
-
-if TYPE_CHECKING:
-    from lfo.training.progress import Progress
 
 __all__ = ["SPEC", "D3GOnline", "D3GOnlineConfig"]
 
@@ -88,7 +83,7 @@ class D3GOnlineConfig:
         return cls(standardise=False)
 
 
-class D3GOnline(Algorithm):
+class D3GOnline(OnlineAlgorithm):
     """M members of D3G with actions, learned online: each has an environment and a replay buffer of its own.
 
         agent = D3GOnline.fit("Hopper-v5", seeds=range(3), steps=100_000)
@@ -101,8 +96,6 @@ class D3GOnline(Algorithm):
     """
 
     name = "d3g-online"
-    learns_offline = False
-    learns_online = True
     config: D3GOnlineConfig
     predictor_metrics: Tensor
 
@@ -139,41 +132,6 @@ class D3GOnline(Algorithm):
         rate = config.learning_rate
         self.value_optimiser = adam([*critics, *self.model.parameters()], rate)
         self.predictor_optimiser = adam(predictor, rate)
-
-    @classmethod
-    def fit(  # type: ignore[override]
-        cls,
-        env: EnvLike,
-        *,
-        seeds: Iterable[int] = (0,),
-        steps: int = 100_000,
-        device: str = "auto",
-        progress: Progress | bool = True,
-        **settings: Any,
-    ) -> D3GOnline:
-        """Train one member for each seed, all at once, each in an environment of its own. :meth:`save` keeps the result.
-
-        Afterwards ``history`` has the metrics and ``evaluations`` the episodes, both as one list for each column.
-
-        Args:
-            env: an id, an environment, or a function that makes one.
-            seeds: one member each.
-            steps: environment steps of each member, the random ones at the start included.
-            device: ``auto``, ``cpu`` or ``cuda``.
-            progress: False for no progress bar.
-            **settings: fields of :class:`D3GOnlineConfig`, such as ``hidden=128``; also ``start``, ``eval_every``,
-                ``episodes`` and ``noise`` of :class:`~lfo.OnlineConfig`.
-
-        Raises:
-            LfoError: an unknown setting or a wrong value, an environment that cannot be used, or every member has
-                diverged.
-        """
-        from lfo.acting.fitting import fit_online  # upwards, as in the base class
-
-        agent: D3GOnline = fit_online(
-            cls, env, seeds=seeds, steps=steps, device=device, progress=progress, settings=settings
-        )
-        return agent
 
     @property
     def period(self) -> int:
