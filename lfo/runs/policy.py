@@ -95,7 +95,8 @@ class Policy:
             LfoError: the policy has not learned to act yet, or observations have another length.
         """
         states, one = self._states(observations, "observations")
-        actions = self.space.to_env(self._agent.act(states)[0].cpu().numpy())
+        acted = self._agent.act(states)[0].cpu().numpy()
+        actions = self.space.to_env(acted)
         actions = actions[0] if one else actions
         return (actions, None) if sb3 else actions
 
