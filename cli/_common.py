@@ -16,7 +16,7 @@ from lfo.errors import LfoError
 
 if TYPE_CHECKING:
     from lfo.acting.rounds import Round
-    from lfo.algorithms.protocol import Agent
+    from lfo.algorithms.protocol import Agent, Config
     from lfo.envs.make import EnvLike
     from lfo.runs.folder import RunFolder
     from lfo.training.sources import Table
@@ -209,6 +209,19 @@ def resumable(remedy: str, begun: Callable[[], bool] = lambda: True) -> Iterator
 
 
 # Runs ------------------------------------------------------------------------------------------------------------
+
+
+def settings_of(
+    spec: registry.Spec, kept: dict[str, Any], config_file: str | None, given: dict[str, Any], paper: bool
+) -> Config:
+    """Settings of an algorithm: the defaults, the paper's or the resumed run's settings; then the file's; then the options'."""
+    from lfo.settings import configure, read_settings, upgrade_config
+
+    base = spec.config.paper() if paper else spec.config()
+    config: Config = configure(base, {} if paper else upgrade_config(kept), where="run.json")
+    if config_file is not None:
+        config = configure(config, read_settings(config_file), where=config_file)
+    return configure(config, given, where="--set")
 
 
 def refuse_online(out: RunFolder) -> None:

@@ -17,6 +17,7 @@ from lfo.cli._common import (
     resumable,
     round_lines,
     seed_ranges,
+    settings_of,
 )
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ DEFAULT = registry.online_names()[0]
     type=click.Choice(registry.online_names()),
     help=f"Algorithm to train.  [default: {DEFAULT}]",
 )
+@option("env-kwargs")
 @option("seeds", shown=0)
 @option("steps", help="Environment steps of each seed in all.", shown="100000")
 @click.option(
@@ -65,6 +67,7 @@ def command(
     env: str | None,
     output: Path,
     algo: str | None,
+    env_kwargs: dict[str, Any],
     seeds: tuple[int, ...] | None,
     steps: int | None,
     start: int | None,
@@ -106,7 +109,6 @@ def command(
     from lfo.cli._progress import bars
     from lfo.runs.folder import RunFolder
     from lfo.runs.hardware import pick_device
-    from lfo.settings import configure, upgrade_config
     from lfo.training.loggers import require_loggers
 
     pick_device(device)
@@ -120,13 +122,12 @@ def command(
     else:
         out.check_free(overwrite=overwrite)
         kept = {"algo": algo or DEFAULT, "members": [{"seed": 0}], "config": {}, "online": {}}
-    env = env or str(kept["interact"]["env"])
+    if env is None:
+        env, env_kwargs = str(kept["interact"]["env"]), env_kwargs or kept["interact"].get("env_kwargs", {})
     spec = registry.spec(algo or kept["algo"])
     given = dict(settings) | ({} if hidden is None else {"hidden": hidden})
     given |= {} if precision is None else {"precision": precision}
-    base = spec.config.paper() if paper else spec.config()
-    config = configure(base, {} if paper else upgrade_config(kept["config"]), where="run.json")
-    config = configure(config, given, where="--set")
+    config = settings_of(spec, kept["config"], None, given, paper)
     options = {"steps": steps, "start": start, "eval_every": eval_every, "episodes": episodes, "noise": noise}
     online = _online(kept["online"], options)
     members = seeds or tuple(member["seed"] for member in kept["members"])
@@ -158,6 +159,7 @@ def command(
             log=log,
             record=record,
             keep_actions=keep_actions,
+            env_kwargs=env_kwargs,
             on_round=on_round,
         )
     if agent.stopped:

@@ -9,10 +9,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lfo.algorithms import registry
-from lfo.cli._common import command_line, duration, note, option, refuse_online, resumable, seed_ranges
+from lfo.cli._common import (
+    command_line,
+    duration,
+    note,
+    option,
+    refuse_online,
+    resumable,
+    seed_ranges,
+    settings_of,
+)
 
 if TYPE_CHECKING:
-    from lfo.algorithms.protocol import Config
     from lfo.datasets import Transitions
     from lfo.runs.folder import RunFolder
 
@@ -96,7 +104,7 @@ def command(
                 f"--precision: {algo} supports {', '.join(spec.precisions)}, found {precision}."
             )
         given |= {"precision": precision} if len(spec.precisions) > 1 else {}
-    config = _config(spec, kept, config_file, given, paper)
+    config = settings_of(spec, kept, config_file, given, paper)
     data = _load(datasets, out)
     if datasets or seeds:
         seeds = seeds or tuple(dict.fromkeys(member["seed"] for member in record["members"]))
@@ -133,19 +141,6 @@ def command(
         f"{output}: {algo}, {len(members)} member{'s' if len(members) > 1 else ''} (seeds {seeds_shown}), "
         f"{agent.updates:,} steps, {duration(progress.seconds)}; next: d3g-lfo interact {output}"
     )
-
-
-def _config(
-    spec: registry.Spec, kept: dict[str, Any], config_file: str | None, given: dict[str, Any], paper: bool
-) -> Config:
-    """The defaults, the paper's or the resumed run's settings; then the file's; then the options'."""
-    from lfo.settings import configure, read_settings, upgrade_config
-
-    base = spec.config.paper() if paper else spec.config()
-    config: Config = configure(base, {} if paper else upgrade_config(kept), where="run.json")
-    if config_file is not None:
-        config = configure(config, read_settings(config_file), where=config_file)
-    return configure(config, given, where="--set")
 
 
 def _load(datasets: Sequence[str], out: RunFolder) -> list[Transitions]:

@@ -89,6 +89,7 @@ def fit_online(
     device: str,
     progress: Progress | bool,
     settings: Mapping[str, Any],
+    env_kwargs: Mapping[str, Any] | None,
 ) -> Any:
     """Train online, with actions; see :meth:`lfo.algorithms.d3g_online.D3GOnline.fit`."""
     where, config = f"{algorithm.__name__}.fit", registry.spec(algorithm.name).config()
@@ -104,6 +105,7 @@ def fit_online(
         seeds=list(seeds),
         device=device,
         progress=progress,
+        env_kwargs=env_kwargs,
     )
 
 

@@ -13,7 +13,7 @@ Differences
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -30,7 +30,7 @@ from lfo.datasets import LfoError, Metadata, Transitions
 from lfo.datasets import save as save_data
 from lfo.datasets.collect import collect
 from lfo.envs.faults import close_all
-from lfo.envs.make import EnvLike
+from lfo.envs.make import EnvLike, with_kwargs
 from lfo.nn.scaling import Units
 from lfo.runs.folder import RunFolder
 from lfo.runs.hardware import pick_device, require_memory
@@ -97,6 +97,7 @@ def learn_online(
     record: str | Path | None = None,
     keep_actions: bool = False,
     on_round: Callable[[Round], object] = lambda round_: None,
+    env_kwargs: Mapping[str, Any] | None = None,
 ) -> Agent:
     """Train all members at once, each in an environment of its own.
 
@@ -115,13 +116,14 @@ def learn_online(
         record: a data set to write all steps of all members to at the end; needs ``out``.
         keep_actions: whether that holds the actions, too.
         on_round: called after each evaluation.
+        env_kwargs: arguments that the environment is made with, where ``env`` is an id or a function.
 
     Raises:
         LfoError: the environment cannot be used or misbehaves, the folder holds another run, every member diverged,
             or another process is writing to the run.
         KeyboardInterrupt: after Ctrl-C; the rounds that are finished are kept.
     """
-    shown = as_progress(progress)
+    env, shown = with_kwargs(env, env_kwargs), as_progress(progress)
     with ExitStack() as stack:
         if progress is True:
             stack.callback(shown.close)

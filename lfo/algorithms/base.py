@@ -200,6 +200,7 @@ class OnlineAlgorithm(Algorithm):
         steps: int = 100_000,
         device: str = "auto",
         progress: Progress | bool = True,
+        env_kwargs: Mapping[str, Any] | None = None,
         **settings: Any,
     ) -> AlgorithmT:
         """Train one member for each seed, all at once, each in an environment of its own. :meth:`save` keeps the result.
@@ -212,6 +213,7 @@ class OnlineAlgorithm(Algorithm):
             steps: environment steps of each member, the random ones at the start included.
             device: ``auto``, ``cpu`` or ``cuda``.
             progress: False for no progress bar.
+            env_kwargs: arguments that the environment is made with, where ``env`` is an id or a function.
             **settings: fields of the algorithm's config, such as ``hidden=128``; also ``start``, ``eval_every``,
                 ``episodes`` and ``noise`` of :class:`~lfo.OnlineConfig`.
 
@@ -222,6 +224,13 @@ class OnlineAlgorithm(Algorithm):
         from lfo.acting.fitting import fit_online
 
         agent: AlgorithmT = fit_online(
-            cls, env, seeds=seeds, steps=steps, device=device, progress=progress, settings=settings
+            cls,
+            env,
+            seeds=seeds,
+            steps=steps,
+            device=device,
+            progress=progress,
+            settings=settings,
+            env_kwargs=env_kwargs,
         )
         return agent

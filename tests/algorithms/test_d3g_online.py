@@ -304,6 +304,13 @@ def test_more_steps_continue_a_finished_run(finished: Path, tmp_path: Path) -> N
     assert RunFolder(out).info()["steps"] == 160
 
 
+def test_the_environments_arguments_are_kept(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    must("online", ENV, "-o", out, *OPTIONS, "--env-kwargs", "frame_skip=4")
+    assert RunFolder(out).info()["interact"]["env_kwargs"] == {"frame_skip": 4}
+    assert "round 3/3" in must("online", "-o", out, "--resume", "--steps", 160)
+
+
 def test_wrong_calls_are_one_line(finished: Path, trained: Path, tmp_path: Path) -> None:
     new = tmp_path / "new"
     for words, expected in (

@@ -151,7 +151,7 @@ def test_refuses_an_environment_that_does_not_fit(
         line = error(*words, "--env", "Reacher-v5")
         assert "expected observations of length 4, as the run takes, found 10" in line
         assert "did you mean" in error(*words, "--env", "InvertedPendulm-v5")
-        assert "not supported yet" in error(*words, "--env", "CartPole-v1")
+        assert "not supported yet" in error(*words, "--env", "Blackjack-v1")
     assert not (request.getfixturevalue("trained") / "evaluations.csv").exists()
 
 
