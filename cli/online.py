@@ -28,6 +28,7 @@ DEFAULT = registry.online_names()[0]
 
 @click.command()
 @click.argument("env", required=False, metavar="ENV")
+@option("env-kwargs")
 @option("output", required=True, metavar="RUN", help="Run folder to write.")
 @click.option(
     "--algo",
@@ -63,6 +64,7 @@ DEFAULT = registry.online_names()[0]
 def command(
     ctx: click.Context,
     env: str | None,
+    env_kwargs: dict[str, Any],
     output: Path,
     algo: str | None,
     seeds: tuple[int, ...] | None,
@@ -120,7 +122,7 @@ def command(
     else:
         out.check_free(overwrite=overwrite)
         kept = {"algo": algo or DEFAULT, "members": [{"seed": 0}], "config": {}, "online": {}}
-    env = env or str(kept["interact"]["env"])
+    env, env_kwargs = _environment(kept.get("interact", {}), env, env_kwargs)
     spec = registry.spec(algo or kept["algo"])
     given = dict(settings) | ({} if hidden is None else {"hidden": hidden})
     given |= {} if precision is None else {"precision": precision}
@@ -146,6 +148,7 @@ def command(
             out.create(overwrite=overwrite)
         agent = learn_online(
             env,
+            env_kwargs=env_kwargs,
             algorithm=spec.cls,
             config=config,
             online=online,
@@ -180,6 +183,14 @@ def _online(kept: dict[str, Any], options: dict[str, Any]) -> OnlineConfig:
     online = configure(OnlineConfig(), kept, where="run.json")
     given = {name: value for name, value in options.items() if value is not None}
     return configure(online, given, where="online")
+
+
+def _environment(
+    stage: dict[str, Any], env: str | None, env_kwargs: dict[str, Any]
+) -> tuple[str, dict[str, Any]]:
+    """The environment given, or the run's; the run's own arguments stay unless they are given anew."""
+    recorded = stage.get("env_kwargs", {}) if env in (None, stage.get("env")) else {}
+    return env or str(stage["env"]), {**recorded, **env_kwargs}
 
 
 def _require_online(out: Any, info: dict[str, Any]) -> None:

@@ -185,7 +185,9 @@ def test_converting_prints_its_table(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["converting.py", "--rows", "2000", "--rounds", "1"])
     runpy.run_path(str(Path(bench.__file__).parent / "converting.py"), run_name="__main__")
-    assert "| peak memory of converting 2,000 × 20 in 10 Parquet files, resampled |" in capsys.readouterr().out
+    assert (
+        "| peak memory of converting 2,000 × 20 in 10 Parquet files, resampled |" in capsys.readouterr().out
+    )
 
 
 def test_bare_steps_are_those_of_the_record() -> None:

@@ -84,6 +84,7 @@ def fit_online(
     algorithm: type[Any],
     env: EnvLike,
     *,
+    env_kwargs: Mapping[str, Any] | None,
     seeds: Iterable[int],
     steps: int,
     device: str,
@@ -98,6 +99,7 @@ def fit_online(
     online = {key: value for key, value in settings.items() if key in stage}
     return learn_online(
         env,
+        env_kwargs=env_kwargs,
         algorithm=algorithm,
         config=configure(config, {k: v for k, v in settings.items() if k in own}, where=where),
         online=configure(OnlineConfig(), {"steps": steps, **online}, where=where),

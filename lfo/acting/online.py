@@ -13,7 +13,7 @@ Differences
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -30,7 +30,7 @@ from lfo.datasets import LfoError, Metadata, Transitions
 from lfo.datasets import save as save_data
 from lfo.datasets.collect import collect
 from lfo.envs.faults import close_all
-from lfo.envs.make import EnvLike
+from lfo.envs.make import EnvLike, with_kwargs
 from lfo.nn.scaling import Units
 from lfo.runs.folder import RunFolder
 from lfo.runs.hardware import pick_device, require_memory
@@ -84,6 +84,7 @@ class OnlineConfig:
 def learn_online(
     env: EnvLike,
     *,
+    env_kwargs: Mapping[str, Any] | None = None,
     algorithm: type[Any],
     config: Config,
     online: OnlineConfig,
@@ -102,6 +103,7 @@ def learn_online(
 
     Args:
         env: an id, an environment or a function that makes one, see :func:`lfo.envs.make.make_env`.
+        env_kwargs: arguments that the environment is made with, where ``env`` is an id or a function.
         algorithm: a class that learns online, such as :class:`~lfo.algorithms.d3g_online.D3GOnline`.
         config: its settings.
         online: see :class:`OnlineConfig`.
@@ -121,6 +123,7 @@ def learn_online(
             or another process is writing to the run.
         KeyboardInterrupt: after Ctrl-C; the rounds that are finished are kept.
     """
+    env = with_kwargs(env, env_kwargs)
     shown = as_progress(progress)
     with ExitStack() as stack:
         if progress is True:

@@ -196,6 +196,7 @@ class OnlineAlgorithm(Algorithm):
         cls: type[AlgorithmT],
         env: EnvLike,
         *,
+        env_kwargs: Mapping[str, Any] | None = None,
         seeds: Iterable[int] = (0,),
         steps: int = 100_000,
         device: str = "auto",
@@ -208,6 +209,7 @@ class OnlineAlgorithm(Algorithm):
 
         Args:
             env: an id, an environment, or a function that makes one.
+            env_kwargs: arguments that the environment is made with, where ``env`` is an id or a function.
             seeds: one member each.
             steps: environment steps of each member, the random ones at the start included.
             device: ``auto``, ``cpu`` or ``cuda``.
@@ -222,6 +224,13 @@ class OnlineAlgorithm(Algorithm):
         from lfo.acting.fitting import fit_online
 
         agent: AlgorithmT = fit_online(
-            cls, env, seeds=seeds, steps=steps, device=device, progress=progress, settings=settings
+            cls,
+            env,
+            env_kwargs=env_kwargs,
+            seeds=seeds,
+            steps=steps,
+            device=device,
+            progress=progress,
+            settings=settings,
         )
         return agent
