@@ -139,6 +139,7 @@ def _in_one_line(error: Exception) -> str:
     if isinstance(error, LfoError):
         return str(error)
     if _out_of_memory(error):
+        text = text.rpartition("Original error was: ")[2]  # numpy writes a page before it
         return f"out of memory: {text}; free some memory, or use fewer seeds, smaller networks or smaller batches"
     if isinstance(error, OSError):
         return (f"{error.filename}: " if error.filename else "") + f"{error.strerror or text}"

@@ -22,8 +22,7 @@ from lfo.processes import usable_memory
 Float32 = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 
-_BLOCK = 1 << 18  # values converted at a time
-_DIRECT = 1 << 24  # values read at a time; between two blocks, Ctrl-C works
+_BLOCK = 1 << 20  # values read at a time; between two blocks, Ctrl-C works
 _PAIRS = 1 << 14  # rows given their next state at a time
 
 
@@ -277,31 +276,31 @@ def _check_rank(where: str, name: str, column: Any) -> None:
 def _converted(where: str, name: str, column: Any) -> Any:
     """The column as a float32 or bool array, with every value checked."""
     out = np.empty(column.shape, dtype=bool if name in _FLAGS else np.float32)
-    if column.dtype == out.dtype and hasattr(column, "read_direct"):
-        for start in range(0, len(out), step := _rows_per_block(column, _DIRECT)):
-            rows = np.s_[start : start + step]
+    direct = column.dtype == np.float32 and hasattr(column, "read_direct")
+    for start in range(0, len(out), step := _rows_per_block(column)):
+        rows = np.s_[start : start + step]
+        if name in _FLAGS:
+            out[rows] = _as_bool(where, name, column[rows], start)
+            continue
+        if direct:
             column.read_direct(out, rows, rows)  # without a copy
-    else:
-        for start in range(0, len(out), step := _rows_per_block(column)):
-            rows = np.s_[start : start + step]
-            if name in _FLAGS:
-                out[rows] = _as_bool(where, name, column[rows], start)
-            else:
-                with np.errstate(over="ignore"):
-                    out[rows] = column[rows]
-    if name not in _FLAGS:
-        _check_finite(where, name, column, out)
+        else:
+            with np.errstate(over="ignore"):
+                out[rows] = column[rows]
+        _check_finite(where, name, column, out[rows], start)
     return out.reshape(-1) if _RANKS[name] == 1 else out
 
 
-def _rows_per_block(column: Any, values: int = _BLOCK) -> int:
-    """Rows to read at a time: about so many values, in whole chunks, so that none is decompressed twice."""
-    rows = max(1, values // max(1, math.prod(column.shape[1:])))
+def _rows_per_block(column: Any) -> int:
+    """Rows to read at a time: about a block, in whole chunks, so that none is decompressed twice."""
+    rows = max(1, _BLOCK // max(1, math.prod(column.shape[1:])))
     chunk = (getattr(column, "chunks", None) or (1,))[0]
     return int(-(-rows // chunk) * chunk)
 
 
 def _as_bool(where: str, name: str, values: NDArray[Any], start: int) -> Bools:
+    if values.dtype == bool:
+        values = values.view(np.uint8)  # in a damaged file, any byte
     flags: Bools = values != 0
     wrong = np.flatnonzero(flags & (values != 1))
     if len(wrong):
@@ -312,12 +311,14 @@ def _as_bool(where: str, name: str, values: NDArray[Any], start: int) -> Bools:
     return flags
 
 
-def _check_finite(where: str, name: str, column: Any, out: Float32) -> None:
-    bad = first_non_finite(out)
+def _check_finite(where: str, name: str, column: Any, read: Float32, start: int) -> None:
+    """Check what was read of a column, from row ``start`` on."""
+    bad = first_non_finite(read)
     if bad is None:
         return
-    row, dim = divmod(bad, max(1, out.size // len(out)))
-    value = np.asarray(column[row]).reshape(-1)[dim]
+    row, dim = divmod(bad, max(1, read.size // len(read)))
+    row += start
+    value = np.asarray(column[row : row + 1]).reshape(-1)[dim]
     place = f"in row {row}" + (f", dimension {dim}" if _RANKS[name] == 2 else "")
     expected, remedy = "finite numbers", "remove the episodes that hold such rows"
     if np.isfinite(value):

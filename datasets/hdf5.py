@@ -4,8 +4,8 @@ One array per column at the file's root: ``observations``, ``rewards``, ``termin
 optionally ``next_observations`` and ``actions``. Anything else is ignored. Links, virtual data sets and
 external storage are refused, as they could name any file of the machine that reads them.
 
-A damaged file can make the HDF5 library crash or loop. So another process looks at the file first, and reads what is
-stored in chunks; only plain arrays are read in this one.
+A damaged file can make the HDF5 library crash or loop. So only another process opens the file with it. That one reads
+what is stored in chunks; of columns that are plain arrays of numbers, it says where they lie, and they are read here.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from lfo.datasets.columns import COLUMNS, Columns, read_columns
 from lfo.datasets.transitions import Metadata
@@ -38,15 +40,16 @@ def read(source: str, with_actions: bool = False) -> Columns:
         LfoError: the file is damaged, or a column is missing, not in the file itself, or malformed.
     """
     path = Path(source)
-    columns = isolated(_read, path, source, with_actions, True)
-    if columns is None:
-        columns = _read(path, source, with_actions, False)
-        assert columns is not None
-    return columns
+    found = isolated(_read, path, source, with_actions)
+    if isinstance(found, Columns):
+        return found
+    columns, metadata = found
+    with refuse_unreadable(path):
+        return read_columns(columns, metadata, with_actions)
 
 
-def _read(path: Path, source: str, with_actions: bool, only_chunks: bool) -> Columns | None:
-    """The columns. With ``only_chunks``, None if all of them are plain arrays."""
+def _read(path: Path, source: str, with_actions: bool) -> Columns | tuple[dict[str, Any], Metadata]:
+    """The columns; or, if all of them are plain arrays, where they lie."""
     with refuse_unreadable(path), _opened(path) as file:
         metadata = _metadata(file, path, source)
         if "observations" not in file and "data" in file:
@@ -60,11 +63,52 @@ def _read(path: Path, source: str, with_actions: bool, only_chunks: bool) -> Col
                 "it, give its id: minari:ID"
             )
         found = {name: plain_dataset(path, file, name) if name in COLUMNS else None for name in file}
-        if only_chunks:
-            columns = [column for column in found.values() if column is not None]
-            if all(column.chunks is None for column in columns):
-                return None
+        plain = {name: _plain_array(path, column) for name, column in found.items() if column is not None}
+        if None not in plain.values():
+            return found | plain, metadata
         return read_columns(found, metadata, with_actions)
+
+
+@dataclass(frozen=True)
+class PlainArray:
+    """An array that is one piece of a file, read without the HDF5 library. Used as an h5py data set."""
+
+    path: Path
+    offset: int
+    """Of the first byte in the file."""
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def __getitem__(self, rows: slice) -> NDArray[Any]:
+        """A copy of some rows."""
+        start, stop, _ = rows.indices(self.shape[0])
+        out = np.empty((stop - start, *self.shape[1:]), self.dtype)
+        self.read_direct(out, rows, np.s_[:])
+        return out
+
+    def read_direct(self, out: NDArray[Any], rows: slice, to: slice) -> None:
+        """Read some rows into the rows ``to`` of ``out``, an array in C's order of this ``dtype``.
+
+        Raises:
+            OSError: the file ends before.
+        """
+        wanted = out[to].reshape(-1).view(np.uint8).data
+        row = math.prod(self.shape[1:]) * self.dtype.itemsize
+        with self.path.open("rb", buffering=0) as file:
+            file.seek(self.offset + rows.start * row)
+            while len(wanted):
+                count = file.readinto(wanted)
+                if not count:
+                    raise OSError(f"the file ends {len(wanted)} bytes too early")
+                wanted = wanted[count:]
+
+
+def _plain_array(path: Path, column: Any) -> PlainArray | None:
+    """Where the values of an h5py data set lie; None if they are not plain numbers in one piece."""
+    offset, dtype = column.id.get_offset(), column.dtype
+    if offset is None or dtype.kind not in "biuf" or column.id.get_type() != h5py.h5t.py_create(dtype):
+        return None
+    return PlainArray(path, offset, column.shape, dtype)
 
 
 def plain_dataset(path: Path, group: Any, name: str) -> Any:

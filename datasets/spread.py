@@ -107,8 +107,8 @@ def warn_of_chance(data: Transitions) -> list[str]:
         return []
     _, low, high = worst
     return [
-        f"the same state is followed by mean returns from {mean[low]:.3g} to {mean[high]:.3g}, depending on the next state: "
-        "if chance decides which one comes, and not the action, Q(s, s') is too high"
+        f"the same state is followed by mean returns from {mean[low]:.3g} to {mean[high]:.3g}, depending on the next "
+        "state: if chance decides which one comes, and not the action, Q(s, s') is too high"
     ]
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import plugin
 import pytest
-from shell import TINY_ROUNDS, assert_same_weights, copy, d3g, error, must, start
-from waiting import wait
+from forked import forked
+from shell import TINY_ROUNDS, assert_same_weights, copy, d3g, error, must
 
 from lfo.algorithms import registry
 
@@ -43,10 +43,10 @@ def interacted(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_killed_and_resumed_it_is_the_same_run(dataset: Path, tmp_path: Path) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    words = (*WORDS, "--steps", "4000")
+    words = (*WORDS, "--steps", "2000")
     must("train", dataset, "-o", whole, *words)
-    with start("train", dataset, "-o", broken, *words, patch=OFTEN) as process:
-        wait(process, (broken / "checkpoint.pt").is_file)
+    with forked("train", dataset, "-o", broken, *words, patch=OFTEN) as process:
+        process.until((broken / "checkpoint.pt").is_file)
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=60)
     must("train", "-o", broken, "--resume", "--device", "cpu")
@@ -64,9 +64,10 @@ def test_it_is_measured_and_compared(interacted: Path, tmp_path: Path) -> None:
 
 
 def test_it_is_a_row_of_a_study(tmp_path: Path) -> None:
+    """In a process of the study, which finds it by its entry point."""
     toml = tmp_path / "s.toml"
     toml.write_text(
-        'envs = ["InvertedPendulum-v5"]\nrandom_frac = [1.0]\nalgos = ["bco", "mean"]\nseeds = [0, 1]\n'
+        'envs = ["Reacher-v5"]\nrandom_frac = [1.0]\nalgos = ["mean"]\nseeds = [0, 1]\n'
         "transitions = 300\ndatasets = 1\nsteps = 20\nrounds = 1\ninteractions = 20\ngrad_steps = 5\n"
         "episodes_per_round = 1\nfinal_episodes = 2\nhidden = 8\n[mean]\nbatch_size = 16\n"
     )
@@ -76,6 +77,8 @@ def test_it_is_a_row_of_a_study(tmp_path: Path) -> None:
         algos = [row["algo"] for row in csv.DictReader(file) if row["score_final"]]
     assert algos.count("mean") == 2
     assert "mean" in (tmp_path / "s" / "report.md").read_text()
+    told = error("study", tmp_path / "s", "--set", "mean.batch_size=8")
+    assert "mean: expected {'batch_size': 16}, as the study was started, found {'batch_size': 8}" in told
 
 
 def test_a_misspelt_name_and_one_that_is_not_installed(

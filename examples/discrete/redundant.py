@@ -13,6 +13,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+TIMES = (1, 10, 100)
+
 
 class Redundant(gym.ActionWrapper[Any, Any, Any]):
     """Each action of a ``Discrete`` space under several numbers.
@@ -39,5 +41,5 @@ def make(times: int, **kwargs: Any) -> gym.Env[Any, Any]:
     return Redundant(gym.make("CartPole-v1", disable_env_checker=True, **kwargs), times)
 
 
-for number in (1, 10, 100):
+for number in TIMES:
     gym.register(f"CartPole{number}-v0", make, kwargs={"times": number})

@@ -13,6 +13,7 @@ from lfo.envs.make import Env, EnvLike, id_of, make_envs, name_of, require_state
 from lfo.envs.rollout import rollout, starts
 from lfo.envs.spaces import ActionSpace
 from lfo.errors import LfoError
+from lfo.processes import require_memory
 
 Act = Callable[[np.ndarray], np.ndarray]
 """Observations [M, E, S] float32 of M members in E environments each → actions [M, E, A]."""
@@ -144,7 +145,7 @@ def evaluate_policy(
         raise ValueError(f"expected at least one member and one episode, found {members} and {episodes}")
     own = envs is None
     if envs is None:
-        envs = make_envs(env, members * min(episodes, max(1, MAX_ENVS // members)), least=members)
+        envs = evaluation_envs(env, members, episodes)
     try:
         if state_dim is not None:
             require_state_dim(envs[0], state_dim, of="the policy")
@@ -163,6 +164,17 @@ def evaluate_policy(
     finally:
         if own:
             close_all(envs)
+
+
+def evaluation_envs(env: EnvLike, members: int, episodes: int) -> list[Env]:
+    """The environments that an evaluation of so many members and episodes uses at once.
+
+    Raises:
+        LfoError: what is measured does not fit into memory, or an environment cannot be made.
+    """
+    row = 20  # start, return, length
+    require_memory(row * members * episodes, f"{episodes:,} episodes", "make them fewer, or use fewer seeds")
+    return make_envs(env, members * min(episodes, max(1, MAX_ENVS // members)), least=members)
 
 
 def _in_turns(

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lfo.acting.evaluation import NO_LIMIT_STEPS, Evaluation, evaluate_policy
+from lfo.acting.evaluation import NO_LIMIT_STEPS, Evaluation, evaluate_policy, evaluation_envs
 from lfo.algorithms.inverse import Inverse, InverseConfig
 from lfo.algorithms.protocol import Agent
 from lfo.datasets import LfoError
@@ -35,7 +35,6 @@ from lfo.envs.make import (
     EnvLike,
     id_of,
     kwargs_of,
-    make_envs,
     name_of,
     observation_keys,
     require_state_dim,
@@ -302,7 +301,7 @@ class Stage:
         )
         self.divergence = Divergence(self.agent)
         self.buffer = ReplayBuffer(self.agent.units, self.space.size, count)
-        self.envs = make_envs(self.env, members * self.config.episodes, least=members)
+        self.envs = evaluation_envs(self.env, members, self.config.episodes)
         self.latest: Arrays = {}
         self.inverse_loss: list[float] = []
         self.rows: list[dict[str, Any]] = []

@@ -252,7 +252,8 @@ class QSI(Algorithm):
             q = self.value(self.critic1, batch.states, tried, levels)
             (slope,) = torch.autograd.grad(q.sum(), tried)
         if self.head.discrete:
-            spread = sum(part.var(dim=-1, keepdim=True, correction=0) for part in self.head.parts(slope))
+            variances = [part.var(dim=-1, keepdim=True, correction=0) for part in self.head.parts(slope)]
+            spread = torch.stack(variances).sum(dim=0)
             pull = self._divergence(batch.states, proposed)
         else:
             sigma = self.variance.sqrt().clamp(min=_LEAST_SIGMA)

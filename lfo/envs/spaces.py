@@ -115,7 +115,7 @@ class DiscreteSpace(ActionSpace):
     @property
     def counts(self) -> np.ndarray:
         """[A] int64, how many values each choice has."""
-        return (self.high - self.low).astype(np.int64) + 1
+        return np.asarray(self.high - self.low, np.int64) + 1
 
     def sample(self, rng: np.random.Generator, count: int) -> np.ndarray:
         """Uniform actions [count, A] float32."""

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from lfo.atomic import atomic_file, write_whole
 from lfo.errors import LfoError
-from lfo.processes import share_out
+from lfo.processes import require_memory, share_out
 from lfo.tabular.grid import Grid, coordinates, make_grid, policy_return, policy_value
 
 EPISODES = 50_000
@@ -275,10 +275,12 @@ def run_experiments(
         All tasks of the run; their trials are stored.
 
     Raises:
-        LfoError: numba is not installed, or the directory holds trials of another seed or length.
+        LfoError: numba is not installed, the returns of a trial do not fit into memory, or the directory holds trials
+            of another seed or length.
     """
     import lfo.tabular.learners  # noqa: F401  (if numba is missing, fail here and not in a worker)
 
+    require_memory(8 * episodes, f"{episodes:,} episodes", "make them fewer")
     _claim(directory, {"seed": seed, "episodes": episodes})
     tasks = plan(names, trials, episodes, seed)
     missing = [task for task in tasks if not trial_path(directory, task).exists()]

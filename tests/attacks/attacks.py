@@ -6,8 +6,8 @@ Each try is a function of (attack, seed) and ends in one of these:
 - ``line``: exit code 1, and one line on stderr that says what is wrong;
 - anything else is told in full.
 
-Run as a program, ``python attacks.py ATTACK TRIES FOLDER`` makes tries such as 3,4,5 in one process and prints a line
-of JSON each; :func:`run` starts that, and starts it again after a try that hangs or crashes.
+Run as a program, ``python attacks.py TRIES FOLDER`` makes tries such as ``[["SIGINT", 3], ["SIGKILL", 4]]`` in one
+process and prints a line of JSON each; :func:`run` starts that, and starts it again after a try that hangs or crashes.
 """
 
 from __future__ import annotations
@@ -304,18 +304,22 @@ ATTACKS: dict[str, tuple[Callable[[Place, random.Random], str], int, int]] = {
 """What is attacked: the function, its tries in ``make test``, and those in ``make soak``."""
 
 
-def run(name: str, tries: Sequence[int]) -> Iterator[tuple[int, str]]:
-    """Make the tries with these numbers of an attack, and give what came of each."""
+Try = tuple[str, int]
+"""An attack and a number."""
+
+
+def run(tries: Sequence[Try]) -> Iterator[tuple[Try, str]]:
+    """Make tries, and give what came of each."""
     left = list(tries)
     while left:
-        for seed, verdict in _tries(name, left):
-            left.remove(seed)
-            yield seed, verdict
+        for one, verdict in _tries(left):
+            left.remove(one)
+            yield one, verdict
 
 
-def _tries(name: str, tries: Sequence[int]) -> Iterator[tuple[int, str]]:
+def _tries(tries: Sequence[Try]) -> Iterator[tuple[Try, str]]:
     """The tries of one process; the one at which it hangs or ends early is the last."""
-    words = [sys.executable, "-X", "faulthandler", str(Path(__file__)), name, ",".join(map(str, tries))]
+    words = [sys.executable, "-X", "faulthandler", str(Path(__file__)), json.dumps(tries)]
     with (
         tempfile.TemporaryDirectory() as folder,
         subprocess.Popen([*words, folder], stdout=PIPE, stderr=PIPE, text=True, cwd=folder) as process,
@@ -331,29 +335,27 @@ def _tries(name: str, tries: Sequence[int]) -> Iterator[tuple[int, str]]:
         threading.Thread(target=read, daemon=True).start()
         errors: list[str] = []
         threading.Thread(target=lambda: errors.extend(process.stderr or ()), daemon=True).start()
-        for seed in list(tries):
+        for one in list(tries):
             try:
                 line = lines.get(timeout=HANGS)
             except queue.Empty:
                 process.kill()
-                yield seed, "hangs"
+                yield one, "hangs"
                 return
             if not line:
                 process.wait()
-                yield seed, f"crashed: exit {process.returncode}: {' '.join(errors)[-400:]}"
+                yield one, f"crashed: exit {process.returncode}: {' '.join(errors)[-400:]}"
                 return
-            yield seed, json.loads(line)
+            yield one, json.loads(line)
 
 
 def main() -> None:
-    """Some tries of an attack in this process."""
-    name, tries, folder = sys.argv[1], map(int, sys.argv[2].split(",")), Path(sys.argv[3])
-    attack = ATTACKS[name][0]
-    place = Place(folder)
+    """Some tries in this process."""
+    place = Place(Path(sys.argv[2]))
     told = os.fdopen(os.dup(1), "w")
-    for seed in tries:
+    for name, seed in json.loads(sys.argv[1]):
         place.number = seed
-        verdict = attack(place, random.Random(f"{name} {seed}"))
+        verdict = ATTACKS[name][0](place, random.Random(f"{name} {seed}"))
         told.write(json.dumps(verdict) + "\n")
         told.flush()
 

@@ -32,7 +32,7 @@ def main() -> None:
             continue
         tries = range(options.first, options.first + max(1, round(options.share * many)))
         known = {seed: verdict for (attack, seed), verdict in kept.items() if attack == name}
-        for seed, verdict in run(name, [seed for seed in tries if seed not in known]):
+        for (_, seed), verdict in run([(name, seed) for seed in tries if seed not in known]):
             known[seed] = verdict
             if options.results:
                 with options.results.open("a") as file:

@@ -138,7 +138,13 @@ def test_a_plot(run, episodes, dim):
         assert image.size[0] > 800
         assert len(image.convert("RGB").resize((60, 60)).getcolors(4_000)) > 20
     assert_one_line(run("inspect", "a.h5", "--plot", "a.png"), "--overwrite")
+
+
+def test_a_plot_is_replaced_when_told(run):
+    write_h5(Path("a.h5"), recording((5,), dim=1))
+    Path("a.png").write_text("old")
     assert run("inspect", "a.h5", "--plot", "a.png", "--overwrite")[0] == 0
+    assert Path("a.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_wide_states_are_cut_in_the_table_only(run):

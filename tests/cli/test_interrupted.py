@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import time
 from pathlib import Path
 from unittest import mock
 
 import pytest
 import torch
-from shell import TINY, assert_same_weights, copy, must, start
-from waiting import wait
+from forked import Forked, forked
+from shell import TINY, assert_same_weights, copy, must
 
 from lfo import RunFolder
 from lfo.training import loop as trainer
 
-ROUNDS = ("--rounds", "20", "--interactions", "30", "--grad-steps", "40", "--episodes", "2", "--hidden", "8")
+ROUNDS = ("--rounds", "10", "--interactions", "30", "--grad-steps", "40", "--episodes", "2", "--hidden", "8")
 OFTEN = "import lfo.training.loop as t; t.CHECKPOINT_SECONDS = 0.05; t.LOG_EVERY = 50"
-STEPS = 1500
+STEPS = 700
 WORDS = (*TINY[:-1], str(STEPS), "--seeds", "0-1", "--device", "cpu")
 
 
-def end(process: subprocess.Popen[str], number: signal.Signals) -> str:
+def end(process: Forked, number: signal.Signals) -> str:
     """Send a signal and give stderr."""
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
@@ -68,8 +67,8 @@ def test_train_goes_on_as_if_nothing_had_been(
 ) -> None:
     monkeypatch.setattr(trainer, "LOG_EVERY", 50)
     broken = tmp_path / "broken"
-    with start("train", dataset, "-o", broken, *WORDS, patch=OFTEN) as process:
-        wait(process, (broken / "checkpoint.pt").is_file)
+    with forked("train", dataset, "-o", broken, *WORDS, patch=OFTEN) as process:
+        process.until((broken / "checkpoint.pt").is_file)
         end(process, number)
     done = steps_done(broken)
     assert 0 < done < STEPS
@@ -86,12 +85,12 @@ def test_interact_goes_on_as_if_nothing_had_been(
 ) -> None:
     fresh, whole = stages
     broken = copy(fresh, tmp_path)
-    with start("interact", broken, *ROUNDS) as process:
-        wait(process, lambda: len(RunFolder(broken).rows("evaluations.csv")) >= 2 * 2 * 2)
+    with forked("interact", broken, *ROUNDS) as process:
+        process.until(lambda: len(RunFolder(broken).rows("evaluations.csv")) >= 2 * 2 * 2)
         end(process, number)
     rows = RunFolder(broken).rows("evaluations.csv")
     finished = int(rows[-1]["round"])
-    assert 2 <= finished < 20
+    assert 2 <= finished < 10
     must("interact", broken, "--resume")
     assert RunFolder(broken).rows("evaluations.csv")[: len(rows)] == rows
     assert_same_weights(broken, whole)
@@ -103,8 +102,8 @@ def test_interact_goes_on_as_if_nothing_had_been(
 def test_ctrl_c_in_the_first_round_keeps_the_settings(trained: Path, tmp_path: Path) -> None:
     """There is no round to go on after; what was asked for is remembered all the same."""
     run = copy(trained, tmp_path)
-    with start("interact", run, "--rounds", "1", "--interactions", "1000000", "--hidden", "8") as process:
-        wait(process, lambda: "interact" in RunFolder(run).info())
+    with forked("interact", run, "--rounds", "1", "--interactions", "1000000", "--hidden", "8") as process:
+        process.until(lambda: "interact" in RunFolder(run).info())
         time.sleep(0.2)
         end(process, signal.SIGINT)
     kept = RunFolder(run).info()["interact"]["config"]

@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,11 +17,11 @@ from threading import Event, Thread
 
 import numpy as np
 import pytest
+from forked import forked
 from rich.console import Console, Group
-from shell import d3g, error, must, start
+from shell import d3g, error, must
 
 from lfo import RunFolder
-from lfo.algorithms import registry
 from lfo.cli._progress import Pace
 from lfo.cli.study import _Live, table
 from lfo.datasets import LfoError, load
@@ -131,14 +130,6 @@ def meanwhile(what: Callable[[], bool], then: Callable[[], object]) -> Iterator[
 def rows(out: Path) -> list[dict[str, str]]:
     with open(out / "results.csv", newline="") as file:
         return list(csv.DictReader(file))
-
-
-def wait(process: subprocess.Popen[str], what: Callable[[], bool]) -> None:
-    until = time.monotonic() + PATIENCE
-    while not what():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < until, "took too long"
-        time.sleep(0.01)
 
 
 def at_work(out: Path, *states: str) -> bool:
@@ -264,8 +255,8 @@ def test_killed_and_interrupted_it_ends_as_if_nothing_had_been(
 ) -> None:
     """The failed cell is tried again. With the parent killed, its process stops by itself."""
     out = copy(wounded[0], tmp_path)
-    with start("study", out) as process:
-        wait(process, lambda: at_work(out, "training"))
+    with forked("study", out) as process:
+        process.until(lambda: at_work(out, "training"))
         assert "training" in must("study", out, "--status")
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=PATIENCE)
@@ -454,46 +445,6 @@ def test_a_study_of_an_older_version_is_resumed(tmp_path: Path) -> None:
         "study", out, "--set", "gamma=0.5"
     )
     assert load_study(out / "study.toml") == study
-
-
-PLUGIN = """
-from dataclasses import replace
-from lfo.algorithms import bco
-
-class Toy(bco.BCO):
-    name = "toy"
-
-SPEC = replace(bco.SPEC, cls=Toy, label="Toy")
-"""
-
-
-@pytest.mark.usefixtures("no_report")
-def test_an_algorithm_of_an_installed_package_works_in_a_study(
-    finished: Path, toml: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """In the processes of the study too, which find it by its entry point."""
-    package = tmp_path / "site-packages"
-    (package / "toy-1.0.dist-info").mkdir(parents=True)
-    (package / "toy.py").write_text(PLUGIN)
-    (package / "toy-1.0.dist-info" / "METADATA").write_text(
-        "Metadata-Version: 2.1\nName: toy\nVersion: 1.0\n"
-    )
-    (package / "toy-1.0.dist-info" / "entry_points.txt").write_text("[d3g_lfo.algorithms]\ntoy = toy\n")
-    monkeypatch.syspath_prepend(package)
-    registry._plugins.cache_clear()
-    try:
-        out = copy(finished, tmp_path)
-        done = d3g("study", toml, "-o", out, "--algos", "toy", "--set", "toy.batch_size=8")
-        assert done.code == 1
-        assert "study.toml: toy: expected {}, as the study was started, found {'batch_size': 8}" in done.err
-        done = d3g("study", toml, "-o", out, "--algos", "toy")
-        assert done.code == 0, done.err
-        mine = [row for row in rows(out) if row["algo"] == "toy"]
-        assert [row["seed"] for row in mine] == ["3", "4", "5"]
-        assert {row["gradient_steps"] for row in mine} == {"40"}
-        assert RunFolder(out / "cells" / "Reacher-v5-100-toy").info()["algo"] == "toy"
-    finally:
-        registry._plugins.cache_clear()
 
 
 def some(*states: str) -> Overview:

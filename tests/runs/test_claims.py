@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from shell import TINY, assert_same_weights, copy, d3g, error, must, start
-from waiting import wait
+from forked import Forked, forked
+from shell import TINY, assert_same_weights, copy, d3g, error, must
 
 from lfo import RunFolder
 from lfo.locks import output_lock
@@ -20,17 +19,17 @@ LONG = ("--hidden", "8", "--set", "batch_size=16", "--steps", "10000000")
 
 
 @contextmanager
-def at_work(run: Path, *words: object) -> Iterator[subprocess.Popen[str]]:
+def at_work(run: Path, *words: object) -> Iterator[Forked]:
     """A command that goes on for hours."""
-    with start(*words) as process:
-        wait(process, (run / ".run.lock.by").is_file)
+    with forked(*words) as process:
+        process.until((run / ".run.lock.by").is_file)
         yield process
 
 
 def test_a_run_in_training_is_left_alone(dataset: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     with at_work(run, "train", dataset, "-o", run, *LONG) as process:
-        wait(process, (run / "run.json").is_file)
+        process.until((run / "run.json").is_file)
         told = (
             f"{run}: d3g-lfo train (process {process.pid}) is writing to it; wait until that ends, or stop it"
         )
@@ -80,7 +79,7 @@ def test_one_object_may_claim_twice_and_clears_up(tmp_path: Path) -> None:
 def test_closing_the_terminal_keeps_the_work(dataset: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     with at_work(run, "train", dataset, "-o", run, *LONG) as process:
-        wait(process, (run / "run.json").is_file)
+        process.until((run / "run.json").is_file)
         time.sleep(1.0)
         process.send_signal(signal.SIGHUP)
         _, err = process.communicate(timeout=60)

@@ -31,7 +31,9 @@ def diverged(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Seed 0 on good data and on bad."""
     folder = tmp_path_factory.mktemp("diverged")
     bad = spoil(dataset, folder / "bad.h5", "rewards")
-    done = d3g("train", dataset, bad, "-o", folder / "run", *STEPS, "1000", "--device", "cpu")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lfo.training.loop.LOG_EVERY", 100)
+        done = d3g("train", dataset, bad, "-o", folder / "run", *STEPS, "300", "--device", "cpu")
     assert done.code == 0, done.err
     assert "seed 0 stopped: critic_loss not finite at step" in done.err
     assert "diverged and will not be counted" in done.err
@@ -54,10 +56,10 @@ def test_it_is_written_down(diverged: Path) -> None:
 def test_a_resume_does_not_revive_it(diverged: Path, tmp_path: Path) -> None:
     run = copy(diverged, tmp_path)
     before = load_agent(RunFolder(run), "cpu")
-    must("train", "-o", run, "--resume", "--steps", "1200", "--device", "cpu")
+    must("train", "-o", run, "--resume", "--steps", "400", "--device", "cpu")
     assert stopped(run) == stopped(diverged)
     after = load_agent(RunFolder(run), "cpu")
-    assert after.updates == 1200
+    assert after.updates == 400
     same = [torch.equal(a[1], b[1]) for a, b in zip(before.parameters(), after.parameters(), strict=True)]
     assert all(same)
     moved = [torch.equal(a[0], b[0]) for a, b in zip(before.parameters(), after.parameters(), strict=True)]
@@ -96,9 +98,12 @@ def test_a_checkpoint_between_two_rows_of_metrics_is_a_good_one(
     assert all(bool(torch.isfinite(p).all()) for p in agent.parameters())
 
 
-def test_when_all_have_diverged_nothing_is_learned(dataset: Path, tmp_path: Path) -> None:
+def test_when_all_have_diverged_nothing_is_learned(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lfo.training.loop.LOG_EVERY", 100)
     bad = spoil(dataset, tmp_path / "bad.h5", "rewards")
-    done = d3g("train", bad, "-o", tmp_path / "run", *STEPS, "1000")
+    done = d3g("train", bad, "-o", tmp_path / "run", *STEPS, "300")
     assert done.code == 1
     assert "every member has diverged: seed 0: critic_loss not finite" in done.err
     assert "Traceback" not in done.err
