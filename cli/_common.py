@@ -214,7 +214,7 @@ def resumable(remedy: str, begun: Callable[[], bool] = lambda: True) -> Iterator
 def settings_of(
     spec: registry.Spec, kept: dict[str, Any], config_file: str | None, given: dict[str, Any], paper: bool
 ) -> Config:
-    """Settings of an algorithm: the defaults, the paper's or the resumed run's settings; then the file's; then the options'."""
+    """The defaults, the paper's or the resumed run's settings; then the file's; then the options'."""
     from lfo.settings import configure, read_settings, upgrade_config
 
     base = spec.config.paper() if paper else spec.config()

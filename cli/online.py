@@ -29,13 +29,13 @@ DEFAULT = registry.online_names()[0]
 
 @click.command()
 @click.argument("env", required=False, metavar="ENV")
+@option("env-kwargs")
 @option("output", required=True, metavar="RUN", help="Run folder to write.")
 @click.option(
     "--algo",
     type=click.Choice(registry.online_names()),
     help=f"Algorithm to train.  [default: {DEFAULT}]",
 )
-@option("env-kwargs")
 @option("seeds", shown=0)
 @option("steps", help="Environment steps of each seed in all.", shown="100000")
 @click.option(
@@ -65,9 +65,9 @@ DEFAULT = registry.online_names()[0]
 def command(
     ctx: click.Context,
     env: str | None,
+    env_kwargs: dict[str, Any],
     output: Path,
     algo: str | None,
-    env_kwargs: dict[str, Any],
     seeds: tuple[int, ...] | None,
     steps: int | None,
     start: int | None,
@@ -122,8 +122,7 @@ def command(
     else:
         out.check_free(overwrite=overwrite)
         kept = {"algo": algo or DEFAULT, "members": [{"seed": 0}], "config": {}, "online": {}}
-    if env is None:
-        env, env_kwargs = str(kept["interact"]["env"]), env_kwargs or kept["interact"].get("env_kwargs", {})
+    env, env_kwargs = _environment(kept.get("interact", {}), env, env_kwargs)
     spec = registry.spec(algo or kept["algo"])
     given = dict(settings) | ({} if hidden is None else {"hidden": hidden})
     given |= {} if precision is None else {"precision": precision}
@@ -147,6 +146,7 @@ def command(
             out.create(overwrite=overwrite)
         agent = learn_online(
             env,
+            env_kwargs=env_kwargs,
             algorithm=spec.cls,
             config=config,
             online=online,
@@ -159,7 +159,6 @@ def command(
             log=log,
             record=record,
             keep_actions=keep_actions,
-            env_kwargs=env_kwargs,
             on_round=on_round,
         )
     if agent.stopped:
@@ -182,6 +181,14 @@ def _online(kept: dict[str, Any], options: dict[str, Any]) -> OnlineConfig:
     online = configure(OnlineConfig(), kept, where="run.json")
     given = {name: value for name, value in options.items() if value is not None}
     return configure(online, given, where="online")
+
+
+def _environment(
+    stage: dict[str, Any], env: str | None, env_kwargs: dict[str, Any]
+) -> tuple[str, dict[str, Any]]:
+    """The environment given, or the run's; the run's own arguments stay unless they are given anew."""
+    recorded = stage.get("env_kwargs", {}) if env in (None, stage.get("env")) else {}
+    return env or str(stage["env"]), {**recorded, **env_kwargs}
 
 
 def _require_online(out: Any, info: dict[str, Any]) -> None:

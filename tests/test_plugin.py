@@ -91,4 +91,4 @@ def test_a_misspelt_name_and_one_that_is_not_installed(
     record = json.loads((run / "run.json").read_text())
     (run / "run.json").write_text(json.dumps({**record, "algo": "gone"}))
     told = error("eval", run)
-    assert "run.json: algo: expected one of d3g, bco, qsi, mean, found 'gone'" in told
+    assert "run.json: algo: expected one of d3g, bco, qsi, mean, d3g-online, found 'gone'" in told

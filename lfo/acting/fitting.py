@@ -84,12 +84,12 @@ def fit_online(
     algorithm: type[Any],
     env: EnvLike,
     *,
+    env_kwargs: Mapping[str, Any] | None,
     seeds: Iterable[int],
     steps: int,
     device: str,
     progress: Progress | bool,
     settings: Mapping[str, Any],
-    env_kwargs: Mapping[str, Any] | None,
 ) -> Any:
     """Train online, with actions; see :meth:`lfo.algorithms.d3g_online.D3GOnline.fit`."""
     where, config = f"{algorithm.__name__}.fit", registry.spec(algorithm.name).config()
@@ -99,13 +99,13 @@ def fit_online(
     online = {key: value for key, value in settings.items() if key in stage}
     return learn_online(
         env,
+        env_kwargs=env_kwargs,
         algorithm=algorithm,
         config=configure(config, {k: v for k, v in settings.items() if k in own}, where=where),
         online=configure(OnlineConfig(), {"steps": steps, **online}, where=where),
         seeds=list(seeds),
         device=device,
         progress=progress,
-        env_kwargs=env_kwargs,
     )
 
 

@@ -84,6 +84,7 @@ class OnlineConfig:
 def learn_online(
     env: EnvLike,
     *,
+    env_kwargs: Mapping[str, Any] | None = None,
     algorithm: type[Any],
     config: Config,
     online: OnlineConfig,
@@ -97,12 +98,12 @@ def learn_online(
     record: str | Path | None = None,
     keep_actions: bool = False,
     on_round: Callable[[Round], object] = lambda round_: None,
-    env_kwargs: Mapping[str, Any] | None = None,
 ) -> Agent:
     """Train all members at once, each in an environment of its own.
 
     Args:
         env: an id, an environment or a function that makes one, see :func:`lfo.envs.make.make_env`.
+        env_kwargs: arguments that the environment is made with, where ``env`` is an id or a function.
         algorithm: a class that learns online, such as :class:`~lfo.algorithms.d3g_online.D3GOnline`.
         config: its settings.
         online: see :class:`OnlineConfig`.
@@ -116,14 +117,14 @@ def learn_online(
         record: a data set to write all steps of all members to at the end; needs ``out``.
         keep_actions: whether that holds the actions, too.
         on_round: called after each evaluation.
-        env_kwargs: arguments that the environment is made with, where ``env`` is an id or a function.
 
     Raises:
         LfoError: the environment cannot be used or misbehaves, the folder holds another run, every member diverged,
             or another process is writing to the run.
         KeyboardInterrupt: after Ctrl-C; the rounds that are finished are kept.
     """
-    env, shown = with_kwargs(env, env_kwargs), as_progress(progress)
+    env = with_kwargs(env, env_kwargs)
+    shown = as_progress(progress)
     with ExitStack() as stack:
         if progress is True:
             stack.callback(shown.close)

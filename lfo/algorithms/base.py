@@ -196,11 +196,11 @@ class OnlineAlgorithm(Algorithm):
         cls: type[AlgorithmT],
         env: EnvLike,
         *,
+        env_kwargs: Mapping[str, Any] | None = None,
         seeds: Iterable[int] = (0,),
         steps: int = 100_000,
         device: str = "auto",
         progress: Progress | bool = True,
-        env_kwargs: Mapping[str, Any] | None = None,
         **settings: Any,
     ) -> AlgorithmT:
         """Train one member for each seed, all at once, each in an environment of its own. :meth:`save` keeps the result.
@@ -209,11 +209,11 @@ class OnlineAlgorithm(Algorithm):
 
         Args:
             env: an id, an environment, or a function that makes one.
+            env_kwargs: arguments that the environment is made with, where ``env`` is an id or a function.
             seeds: one member each.
             steps: environment steps of each member, the random ones at the start included.
             device: ``auto``, ``cpu`` or ``cuda``.
             progress: False for no progress bar.
-            env_kwargs: arguments that the environment is made with, where ``env`` is an id or a function.
             **settings: fields of the algorithm's config, such as ``hidden=128``; also ``start``, ``eval_every``,
                 ``episodes`` and ``noise`` of :class:`~lfo.OnlineConfig`.
 
@@ -226,11 +226,11 @@ class OnlineAlgorithm(Algorithm):
         agent: AlgorithmT = fit_online(
             cls,
             env,
+            env_kwargs=env_kwargs,
             seeds=seeds,
             steps=steps,
             device=device,
             progress=progress,
             settings=settings,
-            env_kwargs=env_kwargs,
         )
         return agent

@@ -123,6 +123,15 @@ def test_from_the_command_line_to_the_next_program(tmp_path: Path) -> None:
     assert "return 50.00" in must("interact", run, *TINY_ROUNDS, "--overwrite", "--env-kwargs", "wage=5")
 
 
+def test_online_and_its_resume(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    few = ("--start", "20", "--eval-every", "10", "--episodes", "1", "--hidden", "8", "--set", "batch_size=8")
+    shown = must("online", ENV, "--env-kwargs", "wage=2", "-o", run, "--steps", "30", *few)
+    assert "return 20.00" in shown
+    assert "return 20.00" in must("online", "-o", run, "--resume", "--steps", "40")
+    assert '"return_mean": 20' in must("eval", run, "--episodes", "1", "--json")
+
+
 def test_fit_keeps_the_run_and_its_environment(tmp_path: Path) -> None:
     pytest.importorskip("imageio_ffmpeg")
     data = Transitions.from_episodes([(np.arange(11.0)[:, None] ** 2, np.ones(10), False)])
