@@ -160,7 +160,7 @@ def _work(folder: Path, request: dict[str, Any]) -> NoReturn:
         os.environ.clear()
         os.environ.update(request["env"])
         sys.path[:0] = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
-        exec(request["patch"])
+        exec(request["patch"], {})
         sys.argv = ["d3g-lfo", *request["words"]]
         from lfo.__main__ import main
 
