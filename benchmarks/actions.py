@@ -75,9 +75,11 @@ def figure(folder: Path, output: Path) -> None:
         steps, returns.mean(axis=0), color="#1f5fa8", label="D3G, rewired: I learned anew, Q and τ kept"
     )
     left.set(xlabel="interactions", ylabel="return", title="From nothing")
-    right.set(xlabel="interactions with the rewired inputs", title="After rewiring", ylim=(0, 1050))
+    right.set(
+        xlabel="interactions with the rewired inputs", title="After rewiring: Q and τ kept", ylim=(0, 1050)
+    )
+    left.legend(frameon=False, fontsize=8)
     for axes in (left, right):
-        axes.legend(frameon=False, fontsize=8)
         axes.spines[["top", "right"]].set_visible(False)
     found.savefig(output, dpi=120)
 

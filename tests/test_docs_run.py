@@ -53,7 +53,7 @@ SMALL = {
     "compare": ("--overwrite",),
 }
 SMALLER = {
-    r"\bsteps=40_000": "steps=60, start=30, eval_every=30",  # of what learns online
+    r"\bsteps=45_000": "steps=60, start=30, eval_every=30",  # of what learns online
     r"\bsteps=[\d_]+\b(?!, start)": "steps=30",
     r"\bhidden=\d+": "hidden=8",
     r"\brounds=\d+": "rounds=1, grad_steps=3",

@@ -85,7 +85,7 @@ def put(path: Path, text: str) -> None:
     ("arguments", "message"),
     [
         (["InvertedPendulm-v5", "-o", "d.h5"], "did you mean InvertedPendulum-v5"),
-        (["CartPole-v1", "-o", "d.h5"], "not supported yet"),
+        (["Blackjack-v1", "-o", "d.h5"], "not supported yet"),
         (["Hopper-v5", "-o", "d.h5"], "no built-in expert for Hopper-v5"),
         (["Reacher-v5", "-o", "none/d.h5"], "no such folder"),
         (["Reacher-v5", "-o", "."], "found a directory"),

@@ -115,7 +115,7 @@ def test_a_study_is_read_as_it_was_written(
         ("random_frac = [1.5]", "random_frac: expected a list of fractions from 0 to 1"),
         ("random_frac = [nan]", "random_frac: expected a list of fractions from 0 to 1"),
         ("random_frac = 1", "random_frac: expected a list of fractions from 0 to 1"),
-        ("envs = ['Hopper-v5']", "envs: expected a list of environments that have an expert (Inverted"),
+        ("envs = ['Hopper-v5']", "envs: expected a list of environments that have an expert (Acrobot"),
         (
             "algos = ['sac']",
             "algos: expected a list of algorithms (d3g, bco, qsi), each once, found ['sac']",
