@@ -18,6 +18,7 @@ from lfo.acting.online import OnlineConfig, learn_online
 from lfo.algorithms import registry
 from lfo.atomic import write_whole
 from lfo.reporting.figures import INK, SMALL, TITLE, save_figure
+from lfo.reporting.numbers import number
 from lfo.runs.folder import RunFolder
 from lfo.runs.scores import read_rounds
 from lfo.settings import configure
@@ -33,6 +34,9 @@ VARIANTS = {"with": True, "without": False}
 """The run's folder to whether it has the cycle."""
 NEAR = 0.5
 """Cells: a proposal this near to a cell that an action leads to, in row and column, is that cell."""
+
+LONGEST = 1.5
+"""Cells: longer arrows are drawn this long."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,7 @@ def run_cycle(
     return "\n".join(
         f"{name + ' the cycle:':<19} {np.mean(one['unreachable']):4.0%} of the proposals are reached by no action  "
         f"(each seed: {', '.join(f'{share:.0%}' for share in one['unreachable'])}); "
-        f"return {', '.join(f'{value:.0f}' for value in one['return'])}, best −18"
+        f"return {', '.join(number(value, '.0f') for value in one['return'])}, best −18"
         for name, one in numbers.items()
     )
 
@@ -115,13 +119,18 @@ def proposals(agent: Any) -> Proposals:
 def _figure(panels: Sequence[tuple[str, Proposals, NDArray[np.float64]]]) -> Any:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.4, 3.9), layout="constrained")
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     for ax, (name, found, returns) in zip(figure.subplots(1, len(panels)), panels, strict=True):
         _arrows(ax, found)
         share = (~found.reachable[0]).mean()
-        ax.set_title(f"{name} the cycle\n{share:.0%} unreachable, return {returns[0]:.0f}", fontsize=TITLE)
+        ax.set_title(
+            f"{name} the cycle\n{share:.0%} unreachable, return {number(returns[0], '.0f')}",
+            fontsize=TITLE,
+            pad=12,
+        )
     figure.supxlabel(
-        "τ(s), first seed: blue where an action leads there, red where none does", fontsize=SMALL
+        "τ(s), first seed: blue where an action leads there, red where none does (cut at 1.5 cells)",
+        fontsize=SMALL,
     )
     return figure
 
@@ -129,6 +138,7 @@ def _figure(panels: Sequence[tuple[str, Proposals, NDArray[np.float64]]]) -> Any
 def _arrows(ax: Axes, found: Proposals) -> None:
     rows, columns = found.states.T
     steps = found.aims[0] - found.states
+    steps = steps / np.maximum(1.0, np.linalg.norm(steps, axis=1, keepdims=True) / LONGEST)
     for which, colour in ((found.reachable[0], "#1f5fa8"), (~found.reachable[0], "#c0392b")):
         ax.quiver(
             columns[which], rows[which], steps[which, 1], steps[which, 0],
@@ -136,5 +146,5 @@ def _arrows(ax: Axes, found: Proposals) -> None:
         )  # fmt: skip
     ax.plot(columns, rows, ".", color=INK, markersize=1.5)
     ax.text(10, 10, "G", ha="center", va="center", fontsize=SMALL)
-    ax.set(xlim=(-1.5, 11.5), ylim=(11.5, -1.5), aspect="equal")
+    ax.set(xlim=(-1.8, 11.8), ylim=(11.8, -1.8), aspect="equal")
     ax.set_axis_off()
