@@ -119,9 +119,11 @@ def dataset(output: Path, steps: int, seed: int, slip: float, windy_cliff: bool,
     from lfo.datasets.writer import save
     from lfo.locks import output_lock
     from lfo.tabular.dataset import random_walk_dataset
+    from lfo.training.interrupts import interruptible
 
     with output_lock(output, "gridworld dataset"):
-        data = random_walk_dataset(steps, seed, slip=slip, windy_cliff=windy_cliff)
+        with interruptible():  # numba's callbacks would lose a Ctrl-C
+            data = random_walk_dataset(steps, seed, slip=slip, windy_cliff=windy_cliff)
         save(data, output, overwrite=overwrite)
     click.echo(f"{output}: {len(data)} transitions, {data.num_episodes} episodes")
 

@@ -3,6 +3,8 @@
 import _signal  # type: ignore[import-not-found]  # as signal, without the imports that come with it
 import os
 
+INTERRUPTED = b"Error: interrupted; finished work is saved\n"
+
 
 def main() -> None:
     """Run :func:`lfo.cli.main`."""
@@ -15,6 +17,9 @@ def main() -> None:
 
     try:
         run()
+    except KeyboardInterrupt:  # before the command could begin, or when it had ended
+        os.write(2, INTERRUPTED)
+        raise SystemExit(1) from None
     finally:
         if handled:
             _signal.signal(_signal.SIGINT, _signal.SIG_IGN)  # all is done but Python's own end
@@ -24,7 +29,7 @@ def _interrupt(number, frame):  # type: ignore[no-untyped-def]  # types would ha
     """Raise KeyboardInterrupt; inside an import, which may turn that into anything else, end at once."""
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
-            os.write(2, b"Error: interrupted; finished work is saved\n")
+            os.write(2, INTERRUPTED)
             os._exit(1)
         frame = frame.f_back
     raise KeyboardInterrupt

@@ -228,7 +228,7 @@ class _Online(Stage):
         self._tell_stopped(self.divergence.check(self.names, recent, self.agent.updates - len(recent)))
         self.divergence.require_members()
         metrics = dict(zip(self.names, recent.mean(dim=0).tolist(), strict=True))
-        self.inverse_loss = metrics["inverse_loss"]
+        self.inverse_loss = metrics.get("inverse_loss", [math.nan] * len(self.agent.seeds))
         self._log(self.agent.updates, metrics)
         self.progress.show({name: float(np.nanmean(values)) for name, values in metrics.items()})
 

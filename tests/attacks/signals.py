@@ -57,8 +57,10 @@ class Forks:
 
     def start(self, *words: object, told: Path) -> int:
         """Begin a command and give its process; what it prints on stderr goes to a file."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # until the command itself has begun
         child = os.fork()
         if child:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
             return child
         code: object = 70
         try:
@@ -66,8 +68,16 @@ class Forks:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             sys.stdout, sys.stderr = (io.TextIOWrapper(io.FileIO(number, "w")) for number in (1, 2))
             sys.argv = ["d3g-lfo", *map(str, words)]
+            import lfo.cli
             from lfo.__main__ import main
 
+            run = lfo.cli.main
+
+            def begin() -> None:
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+                run()
+
+            lfo.cli.main = begin
             main()
             code = 0
         except SystemExit as end:
