@@ -1,4 +1,4 @@
-# From a fresh clone: `make demo` and `make test`; and `make bench`, on a machine that does nothing else for ten minutes.
+# From a fresh clone: `make demo` and `make test`; and `make bench`, on a machine that does nothing else for a quarter of an hour.
 # Nothing but Python >= 3.10 and make is needed.
 PYTHON ?= python3
 VENV := .venv

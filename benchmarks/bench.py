@@ -1,6 +1,6 @@
 """How fast is it? Every figure is a ratio to a floor or a peer that was timed in the same run, in turns with it.
 
-    python benchmarks/bench.py                    # everything, printed as a Markdown table; under ten minutes
+    python benchmarks/bench.py                    # everything, printed as a Markdown table; a quarter of an hour
     python benchmarks/bench.py --write            # and written into docs/performance.md: `make bench`
     python benchmarks/bench.py --only d3g --quick # one subject, fewer rounds: to see whether a change helps
     python benchmarks/bench.py --json             # the rows as JSON
