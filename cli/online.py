@@ -107,6 +107,8 @@ def command(
     from lfo.acting.online import learn_online
     from lfo.atomic import check_output
     from lfo.cli._progress import bars
+    from lfo.envs.faults import opened
+    from lfo.envs.make import with_kwargs
     from lfo.runs.folder import RunFolder
     from lfo.runs.hardware import pick_device
     from lfo.training.loggers import require_loggers
@@ -129,6 +131,8 @@ def command(
     config = settings_of(spec, kept["config"], None, given, paper)
     options = {"steps": steps, "start": start, "eval_every": eval_every, "episodes": episodes, "noise": noise}
     online = _online(kept["online"], options)
+    with opened(with_kwargs(env, env_kwargs)):
+        pass  # an unknown environment is told before a folder is made
     members = seeds or tuple(member["seed"] for member in kept["members"])
     done: list[Round] = []
 

@@ -382,6 +382,7 @@ class Stage:
             new["observations"][:, t] = observations
             if not at_random:
                 chosen = numpy_policy(agent, agent.explore, observations[:, None])[:, 0]
+                # A member that has just diverged acts somehow until it is found and stopped
                 new["actions"][:, t] = space.clip(np.nan_to_num(chosen) + noise[:, t])
             return new["actions"][:, t]
 

@@ -256,7 +256,7 @@ class D3G(Algorithm):
 
     def model_loss(self, batch: Batch, q: Tensor, baseline: Tensor | None) -> Tensor:
         """L_φ = ‖h_φ(s, q) − (s' − s)‖² [M] for the value q of (s, s')."""
-        return self._norm(self._forward_model(batch.states, q, baseline, clip=False) - batch.deltas)
+        return self.units.norm(self._forward_model(batch.states, q, baseline, clip=False) - batch.deltas)
 
     def predictor_loss(self, batch: Batch, baseline: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """L_ψ = −Q_θ1(s, C(s, τ_ψ(s))) + β‖τ_ψ(s) − C(s, τ_ψ(s))‖² [M], through Q and f into ψ only.
@@ -267,7 +267,7 @@ class D3G(Algorithm):
             proposed = self.predict(self.predictor, batch.states)
             reached = self.cycle(self.critic1, batch.states, proposed, baseline)
             value = self.value(self.critic1, batch.states, reached).mean(dim=(1, 2))
-        error = self._norm(proposed - reached)
+        error = self.units.norm(proposed - reached)
         unit = self.spread[:, 0, 0] if self.config.relative_value else 1.0
         return self.config.cycle_weight * error - value / unit, value.detach(), error.detach()
 
@@ -344,10 +344,6 @@ class D3G(Algorithm):
                 (outputs - units.delta_mid) / units.delta_reach
             )
         return outputs * units.moving
-
-    def _norm(self, errors: Tensor) -> Tensor:
-        """‖·‖² [M]: mean over the batch and the dimensions that move."""
-        return (errors.square().sum(dim=-1) / self.units.moving.sum(dim=-1)).mean(dim=1)
 
 
 SPEC = Spec(

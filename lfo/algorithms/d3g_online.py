@@ -195,7 +195,7 @@ class D3GOnline(OnlineAlgorithm):
     def model_loss(self, batch: ActionBatch) -> Tensor:
         """L_φ = ‖h_φ(s, a) − (s' − s)‖² [M]."""
         codes = self.require_inverse().head.encode(batch.actions)
-        return self._norm(self._step(batch.states, codes) - batch.deltas)
+        return self.units.norm(self._step(batch.states, codes) - batch.deltas)
 
     def predictor_loss(self, batch: ActionBatch) -> tuple[Tensor, Tensor, Tensor]:
         """L_ψ = −Q_θ1(s, C(s, τ_ψ(s))) + β‖τ_ψ(s) − C(s, τ_ψ(s))‖² [M], through Q, f and I into ψ only.
@@ -206,7 +206,7 @@ class D3GOnline(OnlineAlgorithm):
             proposed = self.predict(self.predictor, batch.states)
             reached = self.cycle(batch.states, proposed)
             value = self.value(self.critic1, batch.states, reached).mean(dim=(1, 2))
-        error = self._norm(proposed - reached)
+        error = self.units.norm(proposed - reached)
         weight = self.config.cycle_weight if self.config.cycle else 0.0
         return weight * error - value, value.detach(), error.detach()
 
@@ -263,10 +263,6 @@ class D3GOnline(OnlineAlgorithm):
         if not (self.config.standardise or head.discrete):
             codes = torch.addcmul(head.mid, head.reach, codes)
         return self.model(torch.cat([states, codes], dim=-1)) * self.units.moving
-
-    def _norm(self, errors: Tensor) -> Tensor:
-        """‖·‖² [M]: mean over the batch and the dimensions that move."""
-        return (errors.square().sum(dim=-1) / self.units.moving.sum(dim=-1)).mean(dim=1)
 
 
 SPEC = Spec(

@@ -324,7 +324,8 @@ def _vectors(made: Env, env: EnvLike) -> Env:
     for key, part in () if isinstance(observations, Discrete) else _leaves(observations):
         image = isinstance(part, Box) and len(part.shape) > 1 and part.dtype == np.uint8
         if image or not isinstance(part, Box):
-            found = f"{type(part).__name__} of shape {part.shape}" + (f" under {key!r}" if key else "")
+            shape = f" of shape {part.shape}" if part.shape else ""
+            found = f"{type(part).__name__}{shape}" + (f" under {key!r}" if key else "")
             raise LfoError(
                 f"environment {name}: expected observations that are vectors (a Box, or a Dict of them) or Discrete, "
                 f"found {found}; images and other spaces are not supported yet: use an environment with vectors"

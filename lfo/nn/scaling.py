@@ -88,6 +88,10 @@ class Units(nn.Module):
         """The same from raw states to raw states [M, B, S]."""
         return torch.addcmul(states, deltas, self.delta_std)
 
+    def norm(self, errors: Tensor) -> Tensor:
+        """‖·‖² [M] of errors [M, B, S]: the mean over the batch and over the dimensions that move."""
+        return (errors.square().sum(dim=-1) / self.moving.sum(dim=-1)).mean(dim=1)
+
 
 def _measure(data: Transitions, standardise: bool) -> dict[str, np.ndarray]:
     """The scales of one data set, float32 [S] each, accumulated in float64."""

@@ -10,6 +10,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from equations import adam_first_step, mlp, weights
 from gymnasium.wrappers import RescaleAction
 from shell import copy, d3g, error, must
 from torch import Tensor
@@ -57,19 +58,6 @@ def make_data(seed: int) -> Transitions:
     return Transitions(states, states + steps, rng.normal(size=B), terminated, truncated)
 
 
-def weights(net: torch.nn.Module, member: int) -> list[Tensor]:
-    return [p.detach()[member].double().clone().requires_grad_() for p in net.parameters()]
-
-
-def mlp(w: list[Tensor], x: Tensor) -> Tensor:
-    return torch.relu(torch.relu(x @ w[0] + w[1]) @ w[2] + w[3]) @ w[4] + w[5]
-
-
-def adam_first_step(w: list[Tensor], loss: Tensor, lr: float = 3e-4) -> list[Tensor]:
-    grads = torch.autograd.grad(loss, w)
-    return [(p - lr * g / (g.abs() + 1e-8)).detach() for p, g in zip(w, grads, strict=True)]
-
-
 def expected_step(
     agent: D3GOnline, m: int, data: Transitions, actions: np.ndarray
 ) -> tuple[dict[str, float], dict[str, list[Tensor]]]:
@@ -90,8 +78,8 @@ def expected_step(
         t(1.0 - data.terminated),
     )
     names = ("critic1", "critic2", "predictor", "model")
-    w = {name: weights(getattr(agent, name), m) for name in names}
-    w["inverse"] = weights(agent.require_inverse().network, m)
+    networks = {name: getattr(agent, name) for name in names} | {"inverse": agent.require_inverse().network}
+    w = {name: [p.requires_grad_() for p in weights(network, m)] for name, network in networks.items()}
     old = {name: weights(getattr(agent, f"target_{name}"), m) for name in names[:3]}
 
     def q(w: list[Tensor], x: Tensor, d: Tensor) -> Tensor:
@@ -320,6 +308,7 @@ def test_wrong_calls_are_one_line(finished: Path, trained: Path, tmp_path: Path)
         (("-o", new, "--resume"), "expected a run folder, found nothing there"),
         (("-o", trained, "--resume"), "expected a run of `d3g-lfo online`, found one of `d3g-lfo train`"),
         ((ENV, "-o", new, "--set", "beta=1"), "beta: expected a setting of D3GOnlineConfig"),
+        (("Nope-v0", "-o", new), "unknown environment 'Nope-v0'"),
         ((ENV, "-o", new, "--keep-actions"), "--keep-actions goes with --record"),
         ((ENV, "-o", new, "--noise", "-1"), "noise: expected a number from 0 up"),
     ):

@@ -11,6 +11,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 import torch
+from equations import adam_first_step, mlp, weights
 from torch import Tensor
 
 from lfo import D3G, D3GConfig
@@ -32,22 +33,6 @@ def make_data(seed: int = 0, rows: int = 200) -> Transitions:
     terminated = rng.random(rows) < 0.1
     truncated = (rng.random(rows) < 0.1) & ~terminated
     return Transitions(states, states + steps, rng.normal(size=rows), terminated, truncated)
-
-
-def weights(net: torch.nn.Module, member: int) -> list[Tensor]:
-    return [p.detach()[member].double().clone() for p in net.parameters()]
-
-
-def mlp(w: list[Tensor], x: Tensor) -> Tensor:
-    x = torch.relu(x @ w[0] + w[1])
-    x = torch.relu(x @ w[2] + w[3])
-    return x @ w[4] + w[5]
-
-
-def adam_first_step(w: list[Tensor], loss: Tensor, lr: float = 3e-4) -> list[Tensor]:
-    grads = torch.autograd.grad(loss, w)
-    # After one step the bias-corrected moments are g and g².
-    return [(p - lr * g / (g.abs() + 1e-8)).detach() for p, g in zip(w, grads, strict=True)]
 
 
 class Reference:
