@@ -40,7 +40,9 @@ COMMANDS: dict[str, str] = {
 }
 
 
+WITH_TORCH = {"train", "interact", "online", "eval", "score", "export", "demo", "study"}
 INTERRUPTED = "interrupted; finished work is saved"
+_START = 3 << 28  # bytes of address space without which torch and MuJoCo crash while they are loaded
 
 
 @contextmanager
@@ -71,6 +73,17 @@ class LazyGroup(click.Group):
         module = importlib.import_module(f"lfo.cli.{cmd_name}")
         command: click.Command = module.command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that is to be run, if there is memory to load what it needs."""
+        found = super().resolve_command(ctx, args)
+        if found[0] in WITH_TORCH and not {"-h", "--help"} & set(args):
+            from lfo.processes import require_memory
+
+            require_memory(_START, f"{found[0]}: torch and MuJoCo", "raise the limit, see `ulimit -v`")
+        return found
 
     def make_context(self, *arguments: Any, **more: Any) -> click.Context:
         """Parse the words before the command's."""
@@ -140,7 +153,7 @@ def _in_one_line(error: Exception) -> str:
         return str(error)
     if _out_of_memory(error):
         text = text.rpartition("Original error was: ")[2]  # numpy writes a page before it
-        return f"out of memory: {text}; free some memory, or use fewer seeds, smaller networks or smaller batches"
+        return f"out of memory: {text}; {_memory_remedy()}"
     if isinstance(error, OSError):
         return (f"{error.filename}: " if error.filename else "") + f"{error.strerror or text}"
     if isinstance(error, ImportError):
@@ -156,6 +169,16 @@ def _out_of_memory(error: Exception) -> bool:
     told = f"{type(error).__name__}: {error}"
     signs = ("MemoryError", "OutOfMemory", "not enough memory", "allocate memory", "failed to map segment")
     return any(sign in told for sign in signs)
+
+
+def _memory_remedy() -> str:
+    from lfo.processes import memory_limit
+
+    less = "use fewer seeds, smaller networks or smaller batches"
+    limit = memory_limit()
+    if limit is None:
+        return f"free some memory, or {less}"
+    return f"raise the limit of {limit / 2**30:.1f} GiB that this process has (`ulimit -v`), or {less}"
 
 
 def _import_remedy(module: str | None) -> str:

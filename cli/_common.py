@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -255,7 +255,7 @@ def environment(out: RunFolder, env: str | None, kwargs: dict[str, Any]) -> EnvL
     """``env`` if given, else the environment that the run interacted with, else the data's.
 
     It is made with the arguments that are recorded with its id, changed by ``kwargs``. A data set may come from anyone:
-    a module that it names is not imported unless the user names it, too.
+    a module that it names is not imported unless the user names it too, or it is one of this package.
 
     Raises:
         LfoError: none is known, or the data set's would import a module.
@@ -265,7 +265,8 @@ def environment(out: RunFolder, env: str | None, kwargs: dict[str, Any]) -> EnvL
     info = out.info()
     stage = info.get("interact", {})
     found = env or stage.get("env")
-    if found is None and ":" in (info.get("env") or ""):
+    foreign = ":" in (info.get("env") or "") and not info["env"].startswith("lfo.")
+    if found is None and foreign:
         raise LfoError(
             f"{out.path}: the data set's environment {info['env']} would import a module, which can run any code; "
             f"if you trust it, pass --env {shlex.quote(info['env'])}"
@@ -290,19 +291,34 @@ def demonstrations(out: RunFolder, agent: Agent) -> Table | None:
 
 
 def round_lines(round_: Round, rounds: int, out: RunFolder) -> str:
-    """A line for each data set of the run: interactions, mean ± std over members, every member's mean."""
+    """A line for each data set of the run: interactions, mean ± std over members, every member's mean.
+
+    Members that diverged are marked, and count in no mean.
+    """
     info = out.info()
-    means = round_.evaluation.member_means
+    means, stopped = round_.evaluation.member_means, round_.evaluation.stopped
     lines = []
-    for index in range(len(info["datasets"])):
-        mine = [m for m, member in enumerate(info["members"]) if member["dataset"] == index]
-        each = "  ".join(f"seed {info['members'][m]['seed']}: {means[m]:.2f}" for m in mine)
+    for index, mine, counted in _members_of_data(info, stopped):
+        each = "  ".join(
+            f"seed {info['members'][m]['seed']}: {means[m]:.2f}"
+            + (" diverged, not counted" if m in stopped else "")
+            for m in mine
+        )
         name = f"  {Path(info['datasets'][index]['source']).name}" if len(info["datasets"]) > 1 else ""
+        score = f"return {means[counted].mean():.2f} ± {means[counted].std():.2f}" if counted else "no return"
         lines.append(
-            f"round {round_.number}/{rounds}{name}  {round_.interactions:,} interactions  "
-            f"return {means[mine].mean():.2f} ± {means[mine].std():.2f}  ({each})"
+            f"round {round_.number}/{rounds}{name}  {round_.interactions:,} interactions  {score}  ({each})"
         )
     return "\n".join(lines)
+
+
+def _members_of_data(
+    info: dict[str, Any], stopped: Mapping[int, str]
+) -> Iterator[tuple[int, list[int], list[int]]]:
+    """For each data set its index, the members that learn from it, and those of them that have not diverged."""
+    for index in range(len(info["datasets"])):
+        mine = [m for m, member in enumerate(info["members"]) if member["dataset"] == index]
+        yield index, mine, [m for m in mine if m not in stopped]
 
 
 def worse_than_data(round_: Round, out: RunFolder) -> list[str]:
@@ -312,14 +328,10 @@ def worse_than_data(round_: Round, out: RunFolder) -> list[str]:
     """
     info = out.info()
     lines = []
-    for index, data in enumerate(info["datasets"]):
-        stopped = round_.evaluation.stopped
-        mine = [
-            m for m, member in enumerate(info["members"]) if member["dataset"] == index and m not in stopped
-        ]
-        if not mine:
+    for index, _, counted in _members_of_data(info, round_.evaluation.stopped):
+        if not counted:
             continue
-        returns = round_.evaluation.returns[mine]
+        data, returns = info["datasets"][index], round_.evaluation.returns[counted]
         error = math.hypot(
             data["return_std"] / math.sqrt(data["episodes"]), returns.std() / math.sqrt(returns.size)
         )

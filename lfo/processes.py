@@ -37,10 +37,17 @@ def usable_memory() -> int:
     if not hasattr(os, "sysconf"):
         return 1 << 40
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    import resource  # where there is sysconf, there is this
+    return min(memory, memory_limit() or memory)
+
+
+def memory_limit() -> int | None:
+    """The bytes of address space that this process was limited to, as by ``ulimit -v``; None without a limit."""
+    if sys.platform == "win32":
+        return None
+    import resource
 
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    return memory if limit == resource.RLIM_INFINITY else min(memory, limit)
+    return None if limit == resource.RLIM_INFINITY else limit
 
 
 def require_memory(need: int, what: str, remedy: str) -> None:

@@ -53,7 +53,8 @@ class RunFolder:
     def claim(self, work: str) -> Iterator[None]:
         """Be the only process that writes here for the block; what killed processes left half written is removed.
 
-        Blocks of one object may be nested. The folder is made if there is none.
+        Blocks of one object may be nested. The folder is made if there is none, and removed again if nothing was
+        written to it.
 
         Args:
             work: what is being done, such as ``interact``; another process is told.
@@ -64,6 +65,7 @@ class RunFolder:
         if self._claimed:
             yield
             return
+        new = not self.path.exists()
         make_folder(self.path)
         with claimed(self.path / _LOCK, work, of=self.path):
             for pattern in (".*.tmp", "interactions/.*.tmp"):
@@ -74,6 +76,8 @@ class RunFolder:
                 yield
             finally:
                 self._claimed = False
+                if new and all(inside.name.startswith(_LOCK) for inside in self.path.iterdir()):
+                    shutil.rmtree(self.path, ignore_errors=True)
 
     def check_free(self, *, overwrite: bool) -> None:
         """Check that a new run may go here. Call it before long work.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import errno
 import os
+import sys
 from pathlib import Path
 
 import click
@@ -109,6 +110,29 @@ def test_what_nobody_foresaw_is_one_line(
     assert error("inspect", "d.h5").startswith(message)
     with pytest.raises(type(fault)):
         d3g("--debug", "inspect", "d.h5")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not hold to the limit")
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ("eval", "run"),
+            "Error: eval: torch and MuJoCo: expected at most the 0.6 GiB of memory here, found that they need 0.8 GiB; "
+            "raise the limit, see `ulimit -v`",
+        ),
+        (("inspect", "d.h5"), "raise the limit of 0.6 GiB that this process has (`ulimit -v`), or use fewer"),
+    ],
+)
+def test_a_limit_of_memory_is_named(
+    words: tuple[str, ...], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(source: str, with_actions: bool) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(readers, "_read", fail)
+    monkeypatch.setattr("lfo.processes.memory_limit", lambda: 600_000 << 10)
+    assert message in error(*words)
 
 
 @pytest.mark.parametrize("name", ["st é.h5", b"\xff\xfe.h5"])

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from shell import must
 
+from lfo import RunFolder
 from lfo.study.spec import load_study
 
 STAGE = ("--rounds", 1, "--interactions", 30, "--grad-steps", 3, "--episodes", 1, "--hidden", 8)
@@ -25,10 +26,14 @@ def test_cartpole_from_data_to_a_score(tmp_path: Path) -> None:
 def test_the_grid_that_was_recorded_is_acted_in(tmp_path: Path) -> None:
     pytest.importorskip("numba")
     data, run = tmp_path / "walk.h5", tmp_path / "run"
-    must("gridworld", "dataset", "--steps", 300, "-o", data)
+    must("gridworld", "dataset", "--windy-cliff", "--slip", 0.5, "--steps", 300, "-o", data)
     must("train", data, "-o", run, "--seeds", "0", "--hidden", 8, "--steps", 2)
-    told = must("interact", run, "--env", "lfo.tabular:lfo/GridWorld-v0", *STAGE)
-    assert "30 interactions" in told
+    assert "30 interactions" in must("interact", run, *STAGE)
+    stage = RunFolder(run).info()["interact"]
+    assert (stage["env"], stage["env_kwargs"]) == (
+        "lfo.tabular:lfo/GridWorld-v0",
+        {"slip": 0.5, "windy_cliff": True},
+    )
 
 
 def test_a_study_takes_environments_with_discrete_actions(tmp_path: Path) -> None:

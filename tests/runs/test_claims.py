@@ -75,6 +75,17 @@ def test_one_object_may_claim_twice_and_clears_up(tmp_path: Path) -> None:
     assert sorted(path.name for path in run.path.iterdir()) == [".run.lock", "interactions"]
 
 
+@pytest.mark.parametrize("command", [("train",), ("online", "InvertedPendulum-v5")])
+def test_what_is_refused_leaves_no_folder(command: tuple[str, ...], dataset: Path, tmp_path: Path) -> None:
+    data = [dataset] if command == ("train",) else []
+    out, kept = tmp_path / "run", tmp_path / "kept"
+    assert "found that 100,000,000 units" in error(*command, *data, "-o", out, "--hidden", "100000000")
+    assert not out.exists()
+    kept.mkdir()  # what the user made stays
+    error(*command, *data, "-o", kept, "--hidden", "100000000")
+    assert kept.is_dir()
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there are no terminals to close")
 def test_closing_the_terminal_keeps_the_work(dataset: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"

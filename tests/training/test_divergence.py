@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import h5py
@@ -71,7 +72,10 @@ def test_a_resume_does_not_revive_it(diverged: Path, tmp_path: Path) -> None:
 
 def test_every_table_says_so(diverged: Path, tmp_path: Path) -> None:
     run = copy(diverged, tmp_path)
-    must("interact", run, *TINY_ROUNDS)
+    good, bad = must("interact", run, *TINY_ROUNDS).splitlines()[:2]
+    assert "d.h5" in good
+    assert "diverged" not in good
+    assert re.search(r"bad.h5  30 interactions  no return  \(seed 0: \S+ diverged, not counted\)", bad)
     table = must("eval", run, "--episodes", "2")
     assert "diverged, not counted: critic_loss not finite" in table
     found = json.loads(must("eval", run, "--episodes", "2", "--json"))
