@@ -504,6 +504,8 @@ def _attributes(names: list[str], recipe: Recipe) -> dict[str, str | int | float
     units = [recipe.units.get(name, recipe.units.get(name.partition("[")[0], "")) for name in names]
     if any(units):
         found["state_units"] = json.dumps(units)
+    if recipe.env_kwargs:
+        found["env_kwargs"] = json.dumps(recipe.env_kwargs)
     return found | ({} if recipe.dt is None else {"dt": recipe.dt})
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from lfo.datasets.columns import Columns, read_columns, refuse_if_larger_than_memory
 from lfo.datasets.hdf5 import plain_dataset, refuse_unreadable
 from lfo.datasets.transitions import Metadata
+from lfo.envs.make import kwargs_of_spec
 from lfo.errors import LfoError, one_line
 from lfo.processes import isolated
 
@@ -47,11 +48,15 @@ def _read(path: Path, minari: Any, source: str, data_path: Path, with_actions: b
     with refuse_unreadable(data_path / "main_data.hdf5"):
         found, truncated_ends = _concatenated(where, dataset, with_actions)
     env_spec = dataset.env_spec
+    kwargs = {} if env_spec is None else kwargs_of_spec(env_spec)
     metadata = Metadata(
         source=where,
         path=path,
         env_id=None if env_spec is None else str(env_spec.id),
-        attributes={"minari_version": str(dataset.minari_version)},
+        attributes={
+            "minari_version": str(dataset.minari_version),
+            **({"env_kwargs": json.dumps(kwargs)} if kwargs else {}),
+        },
     )
     columns = read_columns(found, metadata, with_actions)
     if with_actions:

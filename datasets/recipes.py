@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -61,6 +62,10 @@ class Recipe:
     """Unit of each state dimension, by its name."""
     env: Text = None
     """The environment that has these states: what ``make_env`` takes."""
+    env_kwargs: Annotated[dict[str, Any], Field(description="a table of ARGUMENT = value")] = field(
+        default_factory=dict
+    )
+    """Arguments that ``env`` is made with."""
     source: str = "recipe"
     """The file it was read from, for errors."""
 
@@ -72,6 +77,10 @@ class Recipe:
         if self.dt is not None and self.gap is not None and self.gap < self.dt:
             remedy = "use a smaller dt, or a longer gap"
             raise self._error("dt", f"at most gap = {self.gap:g}", f"{self.dt:g}", remedy)
+        if self.env_kwargs and self.env is None:
+            raise self._error("env", "an environment, as env_kwargs needs it", "none", 'add env = "MyEnv-v0"')
+        if (why := _not_json(self.env_kwargs)) is not None:
+            raise self._error("env_kwargs", "values that JSON has", why, "use numbers, texts or lists")
         twice = sorted(text for text in self.state if list(self.state).count(text) > 1)
         if twice:
             raise self._error("state", "every expression once", f"{twice[0]!r} twice", "remove one of them")
@@ -111,6 +120,15 @@ class Recipe:
 
     def _error(self, key: str, expected: str, found: str, remedy: str) -> Exception:
         return data_error(self.source, key, expected=expected, found=found, remedy=remedy)
+
+
+def _not_json(value: object) -> str | None:
+    """Why JSON cannot hold a value, None if it can."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        return str(error)
+    return None
 
 
 _NEEDED = {

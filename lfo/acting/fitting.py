@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -54,13 +54,10 @@ def fit(
     if env is not None:
         env = with_kwargs(env, env_kwargs)
     shown = as_progress(progress)
-    folder = None if out is None else RunFolder(out)
     with ExitStack() as stack:
         if progress is True:
             stack.callback(shown.close)
-        if folder is not None:
-            stack.enter_context(folder.claim("fit"))
-            folder.create(overwrite=False)
+        folder = stack.enter_context(_new_run(out))
         offline = {key: value for key, value in settings.items() if key in own}
         agent: Any
         agent, _ = train(
@@ -89,6 +86,8 @@ def fit_online(
     steps: int,
     device: str,
     progress: Progress | bool,
+    out: str | Path | None,
+    log: Sequence[str],
     settings: Mapping[str, Any],
 ) -> Any:
     """Train online, with actions; see :meth:`lfo.algorithms.d3g_online.D3GOnline.fit`."""
@@ -97,16 +96,34 @@ def fit_online(
     stage = {field.name for field in fields(OnlineConfig)} - own - {"steps"}
     _check_names(settings, own | stage, where)
     online = {key: value for key, value in settings.items() if key in stage}
-    return learn_online(
-        env,
-        env_kwargs=env_kwargs,
-        algorithm=algorithm,
-        config=configure(config, {k: v for k, v in settings.items() if k in own}, where=where),
-        online=configure(OnlineConfig(), {"steps": steps, **online}, where=where),
-        seeds=list(seeds),
-        device=device,
-        progress=progress,
-    )
+    config = configure(config, {k: v for k, v in settings.items() if k in own}, where=where)
+    online = configure(OnlineConfig(), {"steps": steps, **online}, where=where)
+    require_loggers(log)
+    with _new_run(out) as folder:
+        return learn_online(
+            env,
+            env_kwargs=env_kwargs,
+            algorithm=algorithm,
+            config=config,
+            online=online,
+            seeds=list(seeds),
+            device=device,
+            out=folder,
+            progress=progress,
+            log=log,
+        )
+
+
+@contextmanager
+def _new_run(out: str | Path | None) -> Iterator[RunFolder | None]:
+    """A run folder that is this process's for the block; None for None."""
+    if out is None:
+        yield None
+        return
+    folder = RunFolder(out)
+    with folder.claim("fit"):
+        folder.create(overwrite=False)
+        yield folder
 
 
 def _check_names(settings: Mapping[str, Any], known: set[str], where: str) -> None:

@@ -201,6 +201,8 @@ class OnlineAlgorithm(Algorithm):
         steps: int = 100_000,
         device: str = "auto",
         progress: Progress | bool = True,
+        out: str | Path | None = None,
+        log: Sequence[str] = (),
         **settings: Any,
     ) -> AlgorithmT:
         """Train one member for each seed, all at once, each in an environment of its own. :meth:`save` keeps the result.
@@ -214,12 +216,14 @@ class OnlineAlgorithm(Algorithm):
             steps: environment steps of each member, the random ones at the start included.
             device: ``auto``, ``cpu`` or ``cuda``.
             progress: False for no progress bar.
+            out: a new run folder to work in, as ``d3g-lfo online`` does; then :meth:`save` is not needed.
+            log: loggers that get losses and returns, such as ``tensorboard``; needs ``out``.
             **settings: fields of the algorithm's config, such as ``hidden=128``; also ``start``, ``eval_every``,
                 ``episodes`` and ``noise`` of :class:`~lfo.OnlineConfig`.
 
         Raises:
-            LfoError: an unknown setting or a wrong value, an environment that cannot be used, or every member has
-                diverged.
+            LfoError: an unknown setting or a wrong value, an environment that cannot be used, ``out`` exists, or every
+                member has diverged.
         """
         from lfo.acting.fitting import fit_online
 
@@ -231,6 +235,8 @@ class OnlineAlgorithm(Algorithm):
             steps=steps,
             device=device,
             progress=progress,
+            out=out,
+            log=log,
             settings=settings,
         )
         return agent

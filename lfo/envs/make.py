@@ -72,18 +72,26 @@ def kwargs_of(env: EnvLike, made: Env) -> dict[str, Any]:
                 f"env_kwargs: {name}: expected a value that can be kept as JSON, found {type(value).__name__}; pass a "
                 "function that makes the environment with it"
             )
-    spec = made.spec
-    if spec is not None and spec.id in gym.registry:
-        known = gym.registry[spec.id]
-        found |= {
-            name: value
-            for name, value in spec.kwargs.items()
-            if name not in known.kwargs or _json(value) != _json(known.kwargs[name])
-        }
-        if spec.max_episode_steps != known.max_episode_steps:
-            found["max_episode_steps"] = spec.max_episode_steps
+    if made.spec is not None and made.spec.id in gym.registry:
+        found |= kwargs_of_spec(made.spec)
     kept = {name: _json(value) for name, value in found.items() if name != "render_mode"}
     return {name: json.loads(value) for name, value in kept.items() if value is not None}
+
+
+def kwargs_of_spec(spec: EnvSpec) -> dict[str, Any]:
+    """The arguments of a spec where they differ from those registered with its id; what JSON cannot hold is left out."""
+    known = gym.registry.get(spec.id)
+    registered = {} if known is None else known.kwargs
+    found = {
+        name: value
+        for name, value in spec.kwargs.items()
+        if name != "render_mode"
+        and _json(value) is not None
+        and (name not in registered or _json(value) != _json(registered[name]))
+    }
+    if spec.max_episode_steps not in (None, known and known.max_episode_steps):
+        found["max_episode_steps"] = spec.max_episode_steps
+    return found
 
 
 def _json(value: Any) -> str | None:

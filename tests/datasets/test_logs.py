@@ -344,6 +344,11 @@ BAD_RECIPES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "a state twice": ({**PLAIN, "state": ["x", "v", "x"]}, ("state", "'x' twice")),
     "an empty table": ({**PLAIN, "state": {}}, ("state", "a list of expressions")),
     "an invented source": ({**PLAIN, "source": "x"}, ("source", "remove it")),
+    "arguments of no environment": ({**PLAIN, "env_kwargs": {"g": 5}}, ("env", "as env_kwargs needs it")),
+    "an argument that is a date": (
+        {**PLAIN, "env": "A-v0", "env_kwargs": {"g": datetime(2024, 1, 1)}},
+        ("env_kwargs", "datetime is not JSON serializable"),
+    ),
     "next in the end": ({**PLAIN, "end": "next(x) > 0"}, ("end", "only `reward`")),
 }
 

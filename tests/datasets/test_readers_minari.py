@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from hashlib import sha256
 
+import gymnasium
 import h5py
 import minari
 import numpy as np
@@ -101,6 +102,15 @@ def test_environment_is_named(store):
     spec = {"id": "Pendulum-v1", "entry_point": "nowhere:Nothing", "kwargs": {}, "additional_wrappers": []}
     path.write_text(json.dumps(json.loads(path.read_text()) | {"env_spec": json.dumps(spec)}))
     assert load("minari:named-v0").metadata.env_id == "Pendulum-v1"
+    assert load("minari:named-v0").metadata.env_kwargs == {}
+
+
+def test_the_arguments_of_the_environment_are_kept(store):
+    made = {"reset_noise_scale": 0.5, "max_episode_steps": 7}
+    env = gymnasium.make("InvertedPendulum-v5", render_mode="rgb_array", **made)
+    create("made-v0", env=env.spec)
+    assert load("minari:made-v0").metadata.env_id == "InvertedPendulum-v5"
+    assert load("minari:made-v0").metadata.env_kwargs == made
 
 
 def test_export_is_read_back():

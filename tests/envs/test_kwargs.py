@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from shell import TINY, TINY_ROUNDS, error, must
 
-from lfo import D3G, evaluate, load_policy
+from lfo import D3G, D3GOnline, evaluate, load_policy
 from lfo.acting.video import record_video
 from lfo.datasets import LfoError, Transitions, load
 from lfo.datasets.collect import collect
@@ -130,6 +130,38 @@ def test_online_and_its_resume(tmp_path: Path) -> None:
     assert "return 20.00" in shown
     assert "return 20.00" in must("online", "-o", run, "--resume", "--steps", "40")
     assert '"return_mean": 20' in must("eval", run, "--episodes", "1", "--json")
+
+
+def test_online_from_python_keeps_a_run(tmp_path: Path) -> None:
+    """`online --resume` continues what ``fit`` began."""
+    run, small = (
+        tmp_path / "run",
+        {"start": 20, "eval_every": 10, "episodes": 1, "hidden": 8, "batch_size": 8},
+    )
+    agent = D3GOnline.fit(
+        ENV, env_kwargs={"wage": 2}, steps=30, progress=False, out=run, log=["tensorboard"], **small
+    )
+    assert agent.evaluations["return"] == [20]
+    assert list(run.glob("tensorboard/events*"))
+    assert "return 20.00" in must("online", "-o", run, "--resume", "--steps", "40")
+    with pytest.raises(LfoError, match="already exists"):
+        D3GOnline.fit(ENV, out=run)
+    with pytest.raises(LfoError, match="lg: expected one of"):
+        D3GOnline.fit(ENV, out=tmp_path / "other", lg=["tensorboard"])
+    with pytest.raises(LfoError, match="log"):
+        D3GOnline.fit(ENV, steps=30, log=["tensorboard"], progress=False, **small)
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_recipe_names_them(tmp_path: Path) -> None:
+    pytest.importorskip("polars")
+    log, run = tmp_path / "a.csv", tmp_path / "run"
+    log.write_text("x\n0\n1\n3\n6\n")
+    recipe = f"state = ['x']\nreward = '1'\nenv = '{ENV}'\nenv_kwargs = {{ wage = 2 }}\n"
+    (tmp_path / "r.toml").write_text(recipe)
+    must("convert", log, "--recipe", tmp_path / "r.toml", "-o", tmp_path / "d.h5")
+    must("train", tmp_path / "d.h5", "-o", run, *TINY)
+    assert "return 20.00" in must("interact", run, *TINY_ROUNDS)
 
 
 def test_fit_keeps_the_run_and_its_environment(tmp_path: Path) -> None:
