@@ -5,7 +5,10 @@ from __future__ import annotations
 import importlib
 import math
 import os
+import runpy
+import shlex
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -89,15 +92,20 @@ def test_the_period_of_small_swings(twin: ModuleType, monkeypatch: pytest.Monkey
     assert period == pytest.approx(2 * math.pi * math.sqrt(0.139625 / (0.6755 * 9.81 * 0.5)), rel=0.01)
 
 
+def record_twin(twin: ModuleType, path: str | Path, steps: int) -> None:
+    """Write a recording of swings in the lower half."""
+    angle, velocity, rows = 0.3, 0.0, []
+    for step in range(steps):
+        torque = 0.4 * math.sin(4 * step * twin.STEP)
+        rows.append((step * twin.STEP, angle, velocity, torque))
+        angle, velocity = twin.advance(angle, velocity, torque)
+    np.savetxt(path, rows, delimiter=",", header="time,position,velocity,torque", comments="")
+
+
 def test_recorded_torques_are_replayed(twin: ModuleType) -> None:
     """A recording of the twin itself comes back; one with another friction does not."""
     replay = importlib.import_module("replay").replay
-    angle, velocity, rows = 0.3, 0.0, []
-    for step in range(400):
-        torque = 0.4 * math.sin(4 * step * twin.STEP)
-        rows.append((step * twin.STEP, angle, torque))
-        angle, velocity = twin.advance(angle, velocity, torque)
-    np.savetxt("a.csv", rows, delimiter=",", header="time,position,torque", comments="")
+    record_twin(twin, "a.csv", 400)
     found = np.array(replay("a.csv"))
     assert len(found) > 20
     assert np.median(found[:, 0] / found[:, 1]) < 0.05
@@ -160,6 +168,57 @@ def test_the_recipe_gives_the_twins_own_states_and_rewards(twin: ModuleType) -> 
     np.testing.assert_allclose(data.next_states, observations[1:], atol=1e-5)
     np.testing.assert_allclose(data.rewards, rewards, atol=1e-4)
     assert data.truncated.sum() == 1
+
+
+SMALL = {
+    "train": ("--steps", "5", "--seeds", "20", "--hidden", "8", "--device", "cpu"),
+    "interact": ("--rounds", "1", "--interactions", "20", "--grad-steps", "2", "--episodes", "1"),
+    "eval": ("--episodes", "1"),
+}
+"""Options that make a command of the page small; what is given last counts."""
+
+
+def test_the_commands_of_the_page_run_from_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In their order, on two recordings of the twin; `page.py` runs them at full size."""
+    pytest.importorskip("imageio_ffmpeg")
+    sys.path.insert(0, str(Path(__file__).parent))
+    import page
+
+    made, folder = tmp_path / "made", tmp_path / "folder"
+    made.mkdir()
+    folder.mkdir()
+    page.copy(folder, made)
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.delitem(sys.modules, "pendulum_twin", raising=False)
+    gym.registry.pop("PendulumTwin-v0", None)
+    twin = importlib.import_module("pendulum_twin")
+    gym.registry["PendulumTwin-v0"].max_episode_steps = 30
+    for name in "ab":
+        record_twin(twin, folder / "recordings" / f"{name}.csv", 400)
+    lines, variables = page.commands()
+    for line in lines:
+        words = shlex.split(line, comments=True)
+        words = [variables.get(word.removeprefix("$"), word) for word in words]
+        if words[0] == "d3g-lfo":
+            must(*words[1:], *SMALL.get(words[1], ()))
+        elif words[1] == "-c":
+            subprocess.run([sys.executable, *words[1:]], check=True)  # imageio leaves files open
+        else:
+            found = [str(path) for word in words[2:] for path in (sorted(Path().glob(word)) or [word])]
+            monkeypatch.setattr(sys, "argv", [words[1], *found])
+            runpy.run_path(words[1], run_name="__main__")
+    made_here = {path.name for path in folder.iterdir()}
+    assert {
+        "pendulum.h5",
+        "run",
+        "bco",
+        "d3g",
+        "report",
+        "swing-up.mp4",
+        "swing-up.png",
+        "worst.png",
+    } <= made_here
 
 
 def real_recordings() -> Path:
