@@ -176,13 +176,17 @@ def _table(s: dict[str, Any]) -> str:
     lines = [
         f"{s['algo']} in {s['env']} after {s['interactions']:,} interactions, {s['episodes']} episodes a seed"
     ]
-    for member in s["members"]:
-        label = f"seed {member['seed']}" + (f", {Path(member['dataset']).name}" if several else "")
+    labels = [
+        f"seed {member['seed']}" + (f", {Path(member['dataset']).name}" if several else "")
+        for member in s["members"]
+    ]
+    width = max(12, *map(len, labels))
+    for label, member in zip(labels, s["members"], strict=True):
         lost = f"  diverged, not counted: {member['stopped']}" if member["stopped"] else ""
-        lines.append(f"{label:<12} {member['return_mean']:10.2f} ± {member['return_std']:.2f}{lost}")
-    lines.append(f"{'all':<12} {s['return_mean']:10.2f} ± {s['return_std']:.2f}")
+        lines.append(f"{label:<{width}} {member['return_mean']:10.2f} ± {member['return_std']:.2f}{lost}")
+    lines.append(f"{'all':<{width}} {s['return_mean']:10.2f} ± {s['return_std']:.2f}")
     if s["success_rate"] is not None:
         lines.append(
-            f"{'solved':<12} {s['success_rate']:10.0%} of episodes (return ≥ {s['success_return']:g})"
+            f"{'solved':<{width}} {s['success_rate']:10.0%} of episodes (return ≥ {s['success_return']:g})"
         )
     return "\n".join(lines)

@@ -20,6 +20,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from lfo.datasets.recipes import Recipe
 from lfo.errors import LfoError, data_error
+from lfo.processes import usable_memory
 from lfo.settings import suggest
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def _raw(path: Path, recipe: Recipe) -> pl.DataFrame:
         with path.open("rb") as file:
             packed = file.read(2) == b"\x1f\x8b"
             file.seek(0)
-            return _parsed(kind, io.BytesIO(gzip.decompress(file.read())) if packed else file, recipe)
+            return _parsed(kind, io.BytesIO(_unpacked(file, path)) if packed else file, recipe)
     except (polars.exceptions.PolarsError, EOFError, zlib.error, OSError) as error:
         raise data_error(
             path,
@@ -114,6 +115,26 @@ def _raw(path: Path, recipe: Recipe) -> pl.DataFrame:
             found=_fault(kind, path, recipe) or getattr(error, "strerror", None) or _line(error),
             remedy="correct the file, or copy it again",
         ) from error
+
+
+def _unpacked(file: IO[bytes], path: Path) -> bytes:
+    """The content of a gzip file.
+
+    Raises:
+        LfoError: it is more than fits into memory, with the table that is made of it.
+    """
+    most = usable_memory() // 4
+    with gzip.GzipFile(fileobj=file) as packed:
+        content = packed.read(most + 1)
+    if len(content) > most:
+        raise data_error(
+            path,
+            "size",
+            expected=f"at most {most / 2**30:.1f} GiB when unpacked, a quarter of the memory here",
+            found="more",
+            remedy="split it into several files",
+        )
+    return content
 
 
 def tidied(frame: pl.DataFrame, where: str, recipe: Recipe) -> pl.DataFrame:

@@ -326,6 +326,14 @@ def test_a_log_that_cannot_be_read_without_guessing(case: str) -> None:
     assert not Path("d.h5").exists()
 
 
+def test_a_gzip_file_that_unpacks_to_more_than_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("a.csv.gz").write_bytes(gzip.compress(b"x\n" + b"1\n" * 5_000_000))
+    monkeypatch.setattr("lfo.datasets.tables.usable_memory", lambda: 1 << 24)
+    line = error("convert", "a.csv.gz", "--set", "state=['x']", "--set", "reward='0'", "-o", "d.h5")
+    assert "a.csv.gz: size: expected at most 0.0 GiB when unpacked, a quarter of the memory here" in line
+    assert "split it" in line
+
+
 BAD_RECIPES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "no state": ({"reward": "0"}, ("state", "none", "add a line")),
     "empty state": ({"state": [], "reward": "0"}, ("state", "a list of expressions")),
