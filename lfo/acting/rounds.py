@@ -53,7 +53,7 @@ from lfo.training.loop import BLOCK, run_steps
 from lfo.training.metrics import MetricsLog, columns
 from lfo.training.progress import Progress, as_progress
 from lfo.training.seeding import seeded
-from lfo.training.sources import ReplayBuffer, Table
+from lfo.training.sources import Mixture, ReplayBuffer, Table
 
 _NOISE, _FIT, _RESET, _RANDOM = 1, 2, 3, 4  # streams of a member's seed; 0 is offline training's
 
@@ -429,14 +429,16 @@ class Stage:
         return True
 
     def _learn(self, number: int, stop: Callable[[], bool]) -> bool:
-        """The steps of an algorithm that learns in rounds, on the demonstrations; False if interrupted."""
+        """The steps of an algorithm that learns in rounds; False if interrupted."""
         if self.demonstrations is None or self.agent.learns_offline:
             return True
         target = number * self.config.grad_steps
         self.progress.start("learn", self.config.grad_steps, round=number)
         run_steps(
             self.agent,
-            self.demonstrations,
+            Mixture(self.demonstrations, self.buffer, self.agent.replay)
+            if self.agent.replay
+            else self.demonstrations,
             target,
             divergence=self.divergence,
             on_log=self._log,
