@@ -3,8 +3,8 @@
 D3G has to keep τ(s) where the dynamics can go. QSI lets the inverse dynamics do that: once I can tell which action led
 from s to s', every transition of the data has an action, a = I(s, s'), and whatever is proposed in actions can be
 reached. So QSI learns in the rounds of the inverse stage, always from the latest I, and the value of a transition is
-Q_θ(s, I(s, s')). The interactions are transitions too: Q learns from them where the policy has led, while the policy stays
-near the demonstrations. Networks of two hidden layers each:
+Q_θ(s, I(s, s')). The interactions are transitions too: from them Q learns what follows where the policy leads, while the
+policy stays near the demonstrations. Networks of two hidden layers each:
 
 - ``critic1``, ``critic2``: Q_θ(s, a), the twins of TD3 (Fujimoto et al. 2018, arXiv 1802.09477);
 - ``policy``: π_ψ(s), which goes up Q_θ1 from where the data is;

@@ -171,9 +171,11 @@ class Mixture:
 
     def batch(self, index: Tensor, units: Units) -> Batch:
         """The minibatch of the rows ``index`` [M, B]."""
-        own = own_rows(index.shape[1], self.share)
-        given, done = index.split([index.shape[1] - own, own], dim=1)
-        parts = self.demonstrations.batch(given, units), self.interactions.batch(done, units)
+        given = index.shape[1] - own_rows(index.shape[1], self.share)
+        parts = (
+            self.demonstrations.batch(index[:, :given], units),
+            self.interactions.batch(index[:, given:], units),
+        )
         return Batch(*(torch.cat([getattr(part, name) for part in parts], dim=1) for name in Batch._fields))
 
 
