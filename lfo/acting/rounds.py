@@ -432,13 +432,13 @@ class Stage:
         """The steps of an algorithm that learns in rounds; False if interrupted."""
         if self.demonstrations is None or self.agent.learns_offline:
             return True
-        target = number * self.config.grad_steps
+        target, replay = number * self.config.grad_steps, self.agent.replay
+        if replay and number == 1:
+            self._compare_rewards(self.demonstrations)
         self.progress.start("learn", self.config.grad_steps, round=number)
         run_steps(
             self.agent,
-            Mixture(self.demonstrations, self.buffer, self.agent.replay)
-            if self.agent.replay
-            else self.demonstrations,
+            Mixture(self.demonstrations, self.buffer, replay) if replay else self.demonstrations,
             target,
             divergence=self.divergence,
             on_log=self._log,
@@ -448,6 +448,15 @@ class Stage:
         )
         self.agent.history = self.metrics.columns()
         return self.agent.updates >= target
+
+    def _compare_rewards(self, demonstrations: Table) -> None:
+        """Tell of rewards that cannot be those of the data; both would be learned from."""
+        (low, high), found = demonstrations.reward_range[0].tolist(), self.latest["rewards"][0]
+        if found.max() < low or found.min() > high:
+            self.progress.note(
+                f"{self.stage['env']} gives rewards from {found.min():.4g} to {found.max():.4g}, the data has {low:.4g} "
+                f"to {high:.4g}: are they the same? If not, train with --set replay=0"
+            )
 
     def _log(self, step: int, metrics: dict[str, list[float]]) -> None:
         self.metrics.row(step, metrics)

@@ -18,6 +18,7 @@ from lfo.datasets import Transitions
 from lfo.envs.spaces import ActionSpace
 from lfo.runs.record import Member
 from lfo.training.loop import build
+from lfo.training.progress import Progress
 
 B, S, A, M = 32, 3, 2, 2
 SPACE = ActionSpace(np.array([-1.0, 0.0], np.float32), np.array([1.0, 4.0], np.float32))
@@ -167,6 +168,16 @@ def test_returns_of_older_policies_count_less_and_a_level_is_tried_again() -> No
     assert int(agent.level[0]) > 0
 
 
+class Told(Progress):
+    """Keeps the notes."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
 def test_a_share_of_what_it_learns_from_is_its_own_interactions(monkeypatch: pytest.MonkeyPatch) -> None:
     states = np.random.default_rng(0).normal(size=(50, 4))
     none = np.zeros(50, bool)
@@ -188,6 +199,25 @@ def test_a_share_of_what_it_learns_from_is_its_own_interactions(monkeypatch: pyt
     assert rewards.shape == (6, B)
     assert (rewards[:, :24] == 7).all()
     assert (rewards[:, 24:] < 7).all()
+
+
+def test_rewards_that_cannot_be_the_data_s_are_told() -> None:
+    rng, none = np.random.default_rng(0), np.zeros(50, bool)
+    states, steps = rng.normal(size=(50, 4)), rng.normal(size=(50, 4))
+    notes = []
+    for rewards in (np.full(50, 7.0), rng.normal(size=50)):
+        told = Told()
+        data = Transitions(states, states + steps, rewards, none, none)
+        settings = {"rounds": 1, "interactions": 20, "grad_steps": 1, "episodes": 1, "hidden": 8}
+        QSI.fit(data, "InvertedPendulum-v5", progress=told, **settings)
+        notes.append(told.notes)
+    assert notes == [
+        [
+            "InvertedPendulum-v5 gives rewards from 0 to 1, the data has 7 to 7: are they the same? If not, train with "
+            "--set replay=0"
+        ],
+        [],
+    ]
 
 
 def test_levels_go_from_the_clone_to_the_reach() -> None:
