@@ -467,7 +467,7 @@ def _shipped(suffix: str) -> list[str]:
 
 
 def flat(study: Study) -> dict[str, Any]:
-    """Every field, and every table that is not empty, by name; of a data set what is not the default."""
+    """Every field that is not empty, and every table, by name; of a data set what is not the default."""
     values = {known.name: getattr(study, known.name) for known in fields(study)}
     tables, data = values.pop("settings"), values.pop("data")
     values |= {name: dict(table) for name, table in tables.items()}
@@ -476,9 +476,7 @@ def flat(study: Study) -> dict[str, Any]:
             name: {key: value for key, value in vars(row).items() if value != getattr(_EMPTY, key)}
             for name, row in data.items()
         }
-    if not values["variants"]:
-        del values["variants"]
-    return values
+    return {name: value for name, value in values.items() if value not in ((), {})}
 
 
 _EMPTY = DataSet("")
