@@ -385,8 +385,8 @@ def load_study(path: str | Path, options: Mapping[str, Any] | None = None) -> St
 
     Args:
         path: a TOML file, or the name of a study that ships.
-        options: fields that override the file's, and settings that override single ones of its tables. ``data`` is a list of names in the file's; rows that options do not
-            name are left out as soon as they name some.
+        options: fields that override the file's, and settings that override single ones of its tables. ``data`` is a
+            list of names in the file's; rows that options do not name are left out as soon as they name some.
 
     Raises:
         LfoError: the file cannot be read or is not TOML, or a field is wrong.

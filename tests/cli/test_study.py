@@ -318,7 +318,10 @@ def test_other_fields_are_refused(finished: Path, toml: Path) -> None:
         "start it with the same, or choose another -o"
     )
     told = error("study", finished, "--set", "gamma=0.5")
-    assert "d3g: expected {'batch_size': 16}, as the study was started, found {'batch_size': 16, 'gamma': 0.5}" in told
+    assert (
+        "d3g: expected {'batch_size': 16}, as the study was started, found {'batch_size': 16, 'gamma': 0.5}"
+        in told
+    )
 
 
 def test_one_start_at_a_time(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
