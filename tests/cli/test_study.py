@@ -352,7 +352,7 @@ def test_one_start_at_a_time(finished: Path, monkeypatch: pytest.MonkeyPatch) ->
             ("full",),
             "full: study: expected a study's folder, found a folder without study.toml; check the path",
         ),
-        (("tabel1", "-o", "D"), "ships (table1), found neither; did you mean table1?"),
+        (("tabel1", "-o", "D"), "ships (ablation, locomotion, table1), found neither; did you mean table1?"),
         (("nowhere.toml", "-o", "D"), "nowhere.toml: study: expected a TOML file"),
         (("table1", "-o", "D", "--envs", "Hopper-v5"), "options: envs: expected a list of environments that"),
         (("table1", "-o", "D", "--random-frac", "2"), "options: random_frac: expected a list of fractions"),
