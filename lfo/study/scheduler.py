@@ -27,16 +27,14 @@ from lfo.datasets import LfoError
 from lfo.locks import locked
 from lfo.processes import available_cores
 from lfo.runs.hardware import pick_device
-from lfo.study.cell import work_units
+from lfo.study.cell import time_limit, work_units
 from lfo.study.results import Results
 from lfo.study.spec import (
     Cell,
     Study,
-    algorithm_config,
     cells,
-    data_names,
-    inverse_config,
     load_study,
+    require_ready,
     same_study,
     to_toml,
 )
@@ -92,9 +90,9 @@ def run(
         KeyboardInterrupt: after Ctrl-C, when all processes have written their checkpoints.
     """
     folder = Path(folder).resolve()
-    for algo in study.algos:
-        algorithm_config(study, algo)
-    inverse_config(study)
+    require_ready(study, folder)
+    for row in study.rows.values():
+        time_limit(row)
     pick_device(device)
     check_folder(folder, owner="study.toml", overwrite=False, resume=True)
     make_folder(folder)
@@ -129,7 +127,7 @@ def _agree(folder: Path, study: Study) -> Study:
     """Write the study that the folder holds from now on: the old one, with what this start adds."""
     path = folder / "study.toml"
     whole = same_study(load_study(path), study, path) if path.is_file() else study
-    write_whole(path, to_toml(whole))
+    write_whole(path, to_toml(whole, folder))
     for name in ("data", "cells", "logs"):
         (folder / name).mkdir(exist_ok=True)
     return whole
@@ -147,16 +145,16 @@ def _missing(folder: Path, study: Study) -> list[Task]:
         if before.state == "done" and (folder / cell.path / "scores.csv").is_file():
             continue
         train, round_, final = work_units(study, cell)
-        total = train + study.rounds * round_ + final
+        total = train + study.sized(cell.algo).rounds * round_ + final
         write_status(folder, cell, replace(before, state="waiting", total=round(total), error=None))
-        needs = cell.data_names(study)
+        needs = study.files(cell.data)
         for name in needs:
             users[name].append(cell)
         unfinished.append(Task(cell.path, needs, (cell,), total))
-    wanted = [name for env in study.envs for f in study.random_frac for name in data_names(env, f, study)]
+    wanted = [name for row in study.rows for name in study.files(row)]
     data = [Task(name, (), tuple(users[name])) for name in wanted if not (folder / name).is_file()]
     known = {row["env"] for row in read_csv(folder / "experts.csv")}
-    experts = [] if set(load_study(folder / "study.toml").envs) <= known else [Task("experts.csv")]
+    experts = [] if set(load_study(folder / "study.toml").experts) <= known else [Task("experts.csv")]
     return [*data, *experts, *sorted(unfinished, key=lambda task: -task.cost)]
 
 
@@ -287,7 +285,7 @@ def _tell_cells(folder: Path, study: Study, task: Task, reason: str | None) -> N
     for cell in task.cells:
         before = read_status(folder, cell)
         if task.name.startswith("data/"):
-            if all((folder / name).is_file() for name in cell.data_names(study)):
+            if all((folder / name).is_file() for name in study.files(cell.data)):
                 write_status(folder, cell, replace(before, state="waiting"))
         elif reason is not None:
             write_status(folder, cell, replace(before, state="failed", error=reason))

@@ -31,7 +31,7 @@ from lfo.study import scheduler as study_run
 from lfo.study.cell import work_on
 from lfo.study.spec import Cell, load_study, to_toml
 from lfo.study.status import Overview, Row, Status, overview, read_status, write_status
-from lfo.study.worker import collect_data, measure_experts
+from lfo.study.worker import make_data, measure_experts
 
 TINY = """
 envs = ["Reacher-v5"]
@@ -52,7 +52,7 @@ batch_size = 16
 """
 PATIENCE = 600
 """Seconds to wait for what takes one or two on a machine that has nothing else to do."""
-D3G, BCO = Cell("Reacher-v5", 1.0, "d3g"), Cell("Reacher-v5", 1.0, "bco")
+D3G, BCO = Cell("Reacher-v5-100", "d3g"), Cell("Reacher-v5-100", "bco")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -79,15 +79,15 @@ def finished(toml: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out, study = tmp_path_factory.mktemp("study") / "a study", load_study(toml)
     for name in ("data", "logs"):
         (out / name).mkdir(parents=True)
-    for k, name in enumerate(BCO.data_names(study)):
-        collect_data(study, BCO.env, BCO.random_frac, k, out / name)
+    for k, name in enumerate(study.files(BCO.data)):
+        make_data(study, BCO.data, k, out / name)
     measure_experts(study, out)
     for cell in (D3G, BCO):
         work_on(study, cell, out, "cpu")
     (out / "study.toml").write_text(to_toml(study))
     done = d3g("study", toml, "-o", out)
     assert (done.code, done.err) == (0, "2 of 2 cells done\n")
-    assert done.out == f"{out}: report.html, report.md, results.csv\n"
+    assert done.out == f"{out}: report.html, report.md, report.csv, results.csv\n"
     return out
 
 
@@ -141,7 +141,7 @@ def test_it_leaves_runs_scores_and_a_report(finished: Path) -> None:
     names = {path.name for path in finished.iterdir()} - {".lock", "figures"}
     assert names == {
         *("study.toml", "data", "cells", "logs", "experts.csv", "results.csv"),
-        *("report.html", "report.md"),
+        *("report.html", "report.md", "report.csv"),
     }
     for cell in (D3G, BCO):
         out = RunFolder(finished / "cells" / cell.name)
@@ -305,7 +305,7 @@ def test_data_that_cannot_be_written_fail_their_cells_alone(
     }
     assert "no data/Reacher-v5-50-0.h5: " in failed["cells/Reacher-v5-50-bco"]
     assert "expected a file name, found a directory" in failed["data/Reacher-v5-50-0.h5"]
-    assert read_status(out, Cell("Reacher-v5", 0.5, "bco")).state == "failed"
+    assert read_status(out, Cell("Reacher-v5-50", "bco")).state == "failed"
     assert (out / "data" / "Reacher-v5-50-1.h5").is_file()
     assert [read_status(out, cell).state for cell in (BCO, D3G)] == ["done", "done"]
     assert "Traceback" not in done.err
@@ -318,7 +318,10 @@ def test_other_fields_are_refused(finished: Path, toml: Path) -> None:
         "start it with the same, or choose another -o"
     )
     told = error("study", finished, "--set", "gamma=0.5")
-    assert "d3g: expected {'batch_size': 16}, as the study was started, found {'gamma': 0.5}" in told
+    assert (
+        "d3g: expected {'batch_size': 16}, as the study was started, found {'batch_size': 16, 'gamma': 0.5}"
+        in told
+    )
 
 
 def test_one_start_at_a_time(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -349,7 +352,7 @@ def test_one_start_at_a_time(finished: Path, monkeypatch: pytest.MonkeyPatch) ->
             ("full",),
             "full: study: expected a study's folder, found a folder without study.toml; check the path",
         ),
-        (("tabel1", "-o", "D"), "ships (table1), found neither; did you mean table1?"),
+        (("tabel1", "-o", "D"), "ships (ablation, locomotion, table1), found neither; did you mean table1?"),
         (("nowhere.toml", "-o", "D"), "nowhere.toml: study: expected a TOML file"),
         (("table1", "-o", "D", "--envs", "Hopper-v5"), "options: envs: expected a list of environments that"),
         (("table1", "-o", "D", "--random-frac", "2"), "options: random_frac: expected a list of fractions"),
@@ -428,7 +431,7 @@ OLD = Path(__file__).parents[1] / "data" / "study-d39b168"
 @pytest.mark.usefixtures("no_report")
 def test_a_study_of_an_older_version_is_resumed(tmp_path: Path) -> None:
     out = Path(shutil.copytree(OLD, tmp_path / "study"))
-    cell = Cell("InvertedPendulum-v5", 1.0, "d3g")
+    cell = Cell("InvertedPendulum-v5-100", "d3g")
     record = out / cell.path / "run.json"
     info = json.loads(record.read_text())
     info["datasets"][0]["path"] = str(out / "data" / "InvertedPendulum-v5-100-0.h5")
@@ -436,11 +439,11 @@ def test_a_study_of_an_older_version_is_resumed(tmp_path: Path) -> None:
     before = (out / cell.path / "interactions.h5").read_bytes()
     old, study = rows(out), load_study(out / "study.toml")
     assert study.settings == {"d3g": {"batch_size": 16}, "bco": {"batch_size": 16}}
-    for one in (cell, Cell("InvertedPendulum-v5", 1.0, "bco")):
+    for one in (cell, Cell("InvertedPendulum-v5-100", "bco")):
         work_on(study, one, out, "cpu")
     assert (out / cell.path / "interactions.h5").read_bytes() == before  # nothing was done again
     assert d3g("study", out).code == 0
-    assert rows(out) == [row | {"stopped": ""} for row in old]
+    assert rows(out) == [row | {"data": "InvertedPendulum-v5-100", "stopped": ""} for row in old]
     assert "expected {'batch_size': 16}, as the study was started" in error(
         "study", out, "--set", "gamma=0.5"
     )
@@ -448,7 +451,7 @@ def test_a_study_of_an_older_version_is_resumed(tmp_path: Path) -> None:
 
 
 def some(*states: str) -> Overview:
-    cells = [Cell("Reacher-v5", k / 10, "d3g") for k in range(len(states))]
+    cells = [Cell(f"Reacher-v5-{10 * k}", "d3g") for k in range(len(states))]
     shown = [Row(cell, Status(state, 1, 4, 3.0), 9.0) for cell, state in zip(cells, states, strict=True)]
     return Overview(tuple(shown), True, 75.0)
 
@@ -473,7 +476,7 @@ def test_a_table_too_tall_shows_what_matters() -> None:
 
 
 def test_a_table_is_not_garbled_at_80_columns() -> None:
-    cell = Cell("InvertedDoublePendulum-v5", 0.125, "d3g")
+    cell = Cell("InvertedDoublePendulum-v5-12.5", "d3g")
     rows = (
         Row(cell, Status("interacting", 1, 3, 4000.0), 8000.0),
         Row(cell, Status("failed", 1, 3, 4000.0, error="[/x] no " + "room " * 40), None),
