@@ -25,8 +25,8 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 from lfo.errors import LfoError
 from lfo.locks import locked
 from lfo.processes import available_cores
-from lfo.study.executors.protocol import Note, Resources
 from lfo.study.executors.process import WorkerProcess, another_machine_may_do
+from lfo.study.executors.protocol import Note, Resources
 
 try:
     import ray
