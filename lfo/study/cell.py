@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 import time
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from threading import Event, Lock, Thread
 
@@ -13,10 +15,12 @@ from lfo.acting.rounds import evaluate, learn_inverse
 from lfo.algorithms import registry
 from lfo.atomic import write_csv
 from lfo.datasets import LfoError, Transitions, load
+from lfo.envs.faults import opened
+from lfo.envs.make import with_kwargs
 from lfo.runs.folder import RunFolder
 from lfo.runs.loading import load_agent
 from lfo.runs.record import Member
-from lfo.study.spec import Cell, Study, algorithm_config, inverse_config
+from lfo.study.spec import Cell, DataSet, Study, algorithm_config, inverse_config
 from lfo.study.status import BEAT_SECONDS, Status, read_status, write_status
 from lfo.training.loop import train
 from lfo.training.progress import Progress
@@ -48,17 +52,18 @@ def run_cell(study: Study, cell: Cell, folder: Path, device: str, told: _Told) -
         KeyboardInterrupt: told to stop; finished work is saved.
     """
     out = RunFolder(folder / cell.path)
-    data = [_load(folder / name, study, cell) for name in cell.data_names(study)]
+    row, data = study.rows[cell.data], [_load(folder / name, study, cell) for name in study.files(cell.data)]
+    algorithm, sized = registry.spec(study.algorithm(cell.algo)), study.sized(cell.algo)
     members = [Member(seed, m % len(data)) for m, seed in enumerate(study.seeds)]
     if _inverse_begun(out):
         agent = load_agent(out, device)
     else:
         agent, _ = train(
             data,
-            algorithm=registry.spec(cell.algo).cls,
+            algorithm=algorithm.cls,
             config=algorithm_config(study, cell.algo),
             members=members,
-            steps=study.steps,
+            steps=sized.steps,
             device=device,
             out=out,
             resume=(out.path / "run.json").is_file(),
@@ -67,29 +72,31 @@ def run_cell(study: Study, cell: Cell, folder: Path, device: str, told: _Told) -
         )
     learn_inverse(
         agent,
-        cell.env,
-        config=inverse_config(study),
+        row.env,
+        env_kwargs=row.env_kwargs,
+        config=inverse_config(study, cell.algo),
         demonstrations=demonstrations(agent, data, [member.dataset for member in members]),
         out=out,
         resume=True,
         progress=told,
     )
     told.evaluating()
-    final = evaluate(agent, cell.env, episodes=study.final_episodes, seed=FINAL_SEED)
+    final = evaluate(
+        agent, row.env, env_kwargs=row.env_kwargs, episodes=study.final_episodes, seed=FINAL_SEED
+    )
     write_csv(out.path / "scores.csv", final.rows(study.seeds, [member.dataset for member in members]))
-    if registry.spec(cell.algo).portrait:
+    if algorithm.portrait:
         from lfo.reporting.portraits import save as save_portrait
 
-        save_portrait(out, cell.env)
+        save_portrait(out, row.env)
 
 
 def _load(path: Path, study: Study, cell: Cell) -> Transitions:
     """Load a data set of the study, and check that it is the cell's."""
-    data = load(path)
-    origin = data.metadata
-    wanted = {"env": cell.env, "random_frac": cell.random_frac, "transitions": study.transitions}
-    found = {"env": origin.env_id, "random_frac": origin.random_frac, "transitions": len(data)}
-    if wanted != found:
+    data, row = load(path), study.rows[cell.data]
+    wanted = {"random_frac": row.random_frac, "transitions": row.transitions or study.transitions}
+    found = {"random_frac": data.metadata.random_frac, "transitions": len(data)}
+    if not row.source and wanted != found:
         raise LfoError(f"{path}: expected {wanted}, found {found}; delete the file to collect it again")
     return data
 
@@ -99,12 +106,25 @@ def _inverse_begun(out: RunFolder) -> bool:
     return out.checkpoint_path.is_file() and "inverse" in out.load_checkpoint()
 
 
+def time_limit(row: DataSet) -> int:
+    """Steps of an episode of a row's environment, or 1,000 if it has no limit.
+
+    Raises:
+        LfoError: the environment cannot be used.
+    """
+    return _time_limit(row.env, json.dumps(row.env_kwargs))
+
+
+@cache
+def _time_limit(env: str, kwargs: str) -> int:
+    with opened(with_kwargs(env, json.loads(kwargs))) as made:
+        return (made.spec.max_episode_steps if made.spec else None) or 1_000
+
+
 def work_units(study: Study, cell: Cell) -> tuple[float, float, float]:
     """Units of work of training, of one round, and of the final evaluation."""
-    import gymnasium
-
-    limit = gymnasium.spec(cell.env).max_episode_steps or 1_000
-    spec = registry.spec(cell.algo)
+    limit = time_limit(study.rows[cell.data])
+    spec, study = registry.spec(study.algorithm(cell.algo)), study.sized(cell.algo)
     episode = len(study.seeds) / 10 * spec.act_cost * limit
     offline, learn = (spec.step_cost, 0.0) if spec.learns_offline else (0.0, spec.step_cost)
     round_ = ACT_UNITS * study.interactions + (FIT_UNITS + learn) * study.grad_steps
@@ -119,10 +139,10 @@ class _Told(Progress):
     """Writes ``status.json``: at every change of state, and every second; after a minute every ten seconds."""
 
     def __init__(self, study: Study, cell: Cell, folder: Path) -> None:
-        self.study, self.cell, self.folder = study, cell, folder
+        self.study, self.cell, self.folder = study.sized(cell.algo), cell, folder
         self.train, self.round, self.final = work_units(study, cell)
-        self.total = round(self.train + study.rounds * self.round + self.final)
-        step = registry.spec(cell.algo).step_cost
+        self.total = round(self.train + self.study.rounds * self.round + self.final)
+        step = registry.spec(study.algorithm(cell.algo)).step_cost
         self.units = {"train": step, "learn": step, "act": ACT_UNITS, "fit I": FIT_UNITS}
         self.before, self.state = read_status(folder, cell), "training"
         self.started = time.monotonic()

@@ -185,7 +185,8 @@ def _scores(path: Path) -> dict[Cell, Scores]:
     try:
         for row in read_csv(path):
             if np.isfinite(_float(row["score_final"])):
-                key = Cell(row["env"], float(row["random_frac"]), row["algo"])
+                name = row.get("data") or stem(row["env"], float(row["random_frac"]))  # older: no column data
+                key = Cell(name, row["algo"])
                 groups.setdefault(key, []).append(row)
         return {key: _columns(rows) for key, rows in groups.items()}
     except (KeyError, TypeError, ValueError) as error:

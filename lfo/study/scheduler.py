@@ -20,22 +20,20 @@ from pathlib import Path
 from lfo.atomic import check_folder, make_folder, read_csv, write_whole
 from lfo.datasets import LfoError
 from lfo.locks import locked
-from lfo.study.cell import work_units
+from lfo.study.cell import time_limit, work_units
 from lfo.study.executors import executor_class
 from lfo.study.executors.protocol import Executor, Note, Resources
 from lfo.study.results import Results
 from lfo.study.spec import (
     Cell,
     Study,
-    algorithm_config,
     cells,
-    data_names,
-    inverse_config,
     load_study,
+    require_ready,
     same_study,
     to_toml,
 )
-from lfo.study.status import Overview, Status, overview, read_status, write_status
+from lfo.study.status import Overview, Status, is_done, overview, read_status, write_status
 from lfo.training.interrupts import interruptible
 
 WAIT_SECONDS = 0.2
@@ -98,9 +96,9 @@ def run(
         KeyboardInterrupt: after Ctrl-C, when all tasks have written their checkpoints.
     """
     folder = Path(folder).resolve()
-    for algo in study.algos:
-        algorithm_config(study, algo)
-    inverse_config(study)
+    require_ready(study, folder)
+    for row in study.rows.values():
+        time_limit(row)
     start, resources = executor_class(executor), Resources(jobs, device, address, cores, gpus)
     check_folder(folder, owner="study.toml", overwrite=False, resume=True)
     make_folder(folder)
@@ -133,7 +131,7 @@ def _agree(folder: Path, study: Study) -> Study:
     """Write the study that the folder holds from now on: the old one, with what this start adds."""
     path = folder / "study.toml"
     whole = same_study(load_study(path), study, path) if path.is_file() else study
-    write_whole(path, to_toml(whole))
+    write_whole(path, to_toml(whole, folder))
     for name in ("data", "cells", "logs"):
         (folder / name).mkdir(exist_ok=True)
     return whole
@@ -148,19 +146,19 @@ def _missing(folder: Path, study: Study) -> list[Task]:
     users: dict[str, list[Cell]] = defaultdict(list)
     for cell in cells(study):
         before = read_status(folder, cell)
-        if before.state == "done" and (folder / cell.path / "scores.csv").is_file():
+        if before.state == "done" and is_done(folder, cell):
             continue
         train, round_, final = work_units(study, cell)
-        total = train + study.rounds * round_ + final
+        total = train + study.sized(cell.algo).rounds * round_ + final
         write_status(folder, cell, replace(before, state="waiting", total=round(total), error=None))
-        needs = cell.data_names(study)
+        needs = study.files(cell.data)
         for name in needs:
             users[name].append(cell)
         unfinished.append(Task(cell.path, needs, (cell,), total))
-    wanted = [name for env in study.envs for f in study.random_frac for name in data_names(env, f, study)]
+    wanted = [name for row in study.rows for name in study.files(row)]
     data = [Task(name, (), tuple(users[name])) for name in wanted if not (folder / name).is_file()]
     known = {row["env"] for row in read_csv(folder / "experts.csv")}
-    experts = [] if set(load_study(folder / "study.toml").envs) <= known else [Task("experts.csv")]
+    experts = [] if set(load_study(folder / "study.toml").experts) <= known else [Task("experts.csv")]
     return [*data, *experts, *sorted(unfinished, key=lambda task: -task.cost)]
 
 

@@ -124,7 +124,7 @@ def overview(
         cell: status if running and _is_alive(status) else _stopped(status) for cell, status in found.items()
     }
     rows = tuple(
-        Row(cell, status, _seconds_left(cell, found), _data(folder, cell.data_names(study)))
+        Row(cell, status, _seconds_left(cell, found), _data(folder, study.files(cell.data)))
         for cell, status in found.items()
     )
     return Overview(rows, running, _all_left(rows))

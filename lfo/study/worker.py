@@ -27,20 +27,17 @@ import numpy as np
 
 from lfo.acting.evaluation import evaluate_policy
 from lfo.atomic import write_csv
-from lfo.datasets import LfoError, save
+from lfo.datasets import LfoError, from_logs, load, save
 from lfo.datasets.collect import collect
-from lfo.datasets.policies import load_policy
+from lfo.datasets.policies import Policy, is_trained_policy, load_policy
 from lfo.envs.faults import opened
+from lfo.envs.make import with_kwargs
 from lfo.locks import locked
-from lfo.study.spec import Study, cells, data_names, load_study
+from lfo.runs.policy import load_run_policy
+from lfo.study.executors.process import FORKS, MACHINE_FAULT, STOPPED
+from lfo.study.spec import DataSet, Study, cells, load_study
 from lfo.study.status import is_done
 
-STOPPED = 130
-"""Exit code of a task that was told to stop."""
-MACHINE_FAULT = 75
-"""Exit code of a task that failed because of its machine, such as a full disk: another machine may do it."""
-FORKS = sys.platform == "linux"
-"""Whether a worker forks for each task. Elsewhere it does one task and ends."""
 EXPERT_SEED = 2_000_000
 """Of the starts of the experts' episodes."""
 EXPERT_EPISODES = 100
@@ -137,7 +134,10 @@ def _do(study: Study, folder: Path, device: str, task: str) -> None:
     elif task.startswith("data/"):
         with locked(path.with_name(f".{path.name}.lock"), timeout=-1):
             if not path.is_file():
-                _make_data(study, folder, task)
+                row, k = next(
+                    (row, k) for row in study.rows for k, name in enumerate(study.files(row)) if name == task
+                )
+                make_data(study, row, k, path)
     else:
         cell = next(cell for cell in cells(study) if cell.path == task)
         path.mkdir(parents=True, exist_ok=True)
@@ -148,25 +148,36 @@ def _do(study: Study, folder: Path, device: str, task: str) -> None:
                 work_on(study, cell, folder, device)
 
 
-def _make_data(study: Study, folder: Path, task: str) -> None:
-    for env in study.envs:
-        for fraction in study.random_frac:
-            for k, name in enumerate(data_names(env, fraction, study)):
-                if task == name:
-                    collect_data(study, env, fraction, k, folder / name)
-
-
-def collect_data(study: Study, env: str, random_frac: float, k: int, path: Path) -> None:
-    """Record data set ``k`` of an environment and fraction. Every k and fraction has its own seed."""
-    seed = 10_000 * (k + 1) + round(1_000 * random_frac)
-    data, _ = collect(env, random_frac=random_frac, steps=study.transitions, seed=seed)
+def make_data(study: Study, name: str, k: int, path: Path) -> None:
+    """Collect data set ``k`` of a row, or copy its source, without actions. Every k and fraction has its own seed."""
+    row = study.rows[name]
+    if row.source:
+        data = from_logs(row.source, row.recipe) if row.recipe else load(row.source)
+    else:
+        data, _ = collect(
+            row.env,
+            env_kwargs=row.env_kwargs,
+            random_frac=row.random_frac,
+            steps=row.transitions or study.transitions,
+            seed=row.seeds[k] if row.seeds else 10_000 * (k + 1) + round(1_000 * row.random_frac),
+            policy=_policy(row),
+            trust_pickle=row.trust_pickle,
+        )
     save(data, path, overwrite=True)
+
+
+def _policy(row: DataSet) -> str | Policy:
+    """Who collects: a name or file that :func:`collect` reads, or the policy of a run."""
+    if not ((Path(row.policy) / "run.json").is_file() or is_trained_policy(row.policy)):
+        return row.policy
+    with opened(with_kwargs(row.env, row.env_kwargs)) as env:
+        return load_run_policy(Path(row.policy), env, member=row.member)
 
 
 def measure_experts(study: Study, folder: Path) -> None:
     """Write ``experts.csv``: each environment's expert over 100 whole episodes, without random actions."""
     rows = []
-    for env_id in study.envs:
+    for env_id in study.experts:
         with opened(env_id) as env:
             policy = load_policy("expert", env)
         generator = np.random.default_rng(0)

@@ -31,7 +31,7 @@ from lfo.study import scheduler as study_run
 from lfo.study.cell import work_on
 from lfo.study.spec import Cell, load_study, to_toml
 from lfo.study.status import Overview, Row, Status, overview, read_status, write_status
-from lfo.study.worker import collect_data, measure_experts
+from lfo.study.worker import make_data, measure_experts
 
 TINY = """
 envs = ["Reacher-v5"]
@@ -52,7 +52,7 @@ batch_size = 16
 """
 PATIENCE = 600
 """Seconds to wait for what takes one or two on a machine that has nothing else to do."""
-D3G, BCO = Cell("Reacher-v5", 1.0, "d3g"), Cell("Reacher-v5", 1.0, "bco")
+D3G, BCO = Cell("Reacher-v5-100", "d3g"), Cell("Reacher-v5-100", "bco")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -79,8 +79,8 @@ def finished(toml: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out, study = tmp_path_factory.mktemp("study") / "a study", load_study(toml)
     for name in ("data", "logs"):
         (out / name).mkdir(parents=True)
-    for k, name in enumerate(BCO.data_names(study)):
-        collect_data(study, BCO.env, BCO.random_frac, k, out / name)
+    for k, name in enumerate(study.files(BCO.data)):
+        make_data(study, BCO.data, k, out / name)
     measure_experts(study, out)
     for cell in (D3G, BCO):
         work_on(study, cell, out, "cpu")
@@ -305,7 +305,7 @@ def test_data_that_cannot_be_written_fail_their_cells_alone(
     }
     assert "no data/Reacher-v5-50-0.h5: " in failed["cells/Reacher-v5-50-bco"]
     assert "expected a file name, found a directory" in failed["data/Reacher-v5-50-0.h5"]
-    assert read_status(out, Cell("Reacher-v5", 0.5, "bco")).state == "failed"
+    assert read_status(out, Cell("Reacher-v5-50", "bco")).state == "failed"
     assert (out / "data" / "Reacher-v5-50-1.h5").is_file()
     assert [read_status(out, cell).state for cell in (BCO, D3G)] == ["done", "done"]
     assert "Traceback" not in done.err
@@ -428,7 +428,7 @@ OLD = Path(__file__).parents[1] / "data" / "study-d39b168"
 @pytest.mark.usefixtures("no_report")
 def test_a_study_of_an_older_version_is_resumed(tmp_path: Path) -> None:
     out = Path(shutil.copytree(OLD, tmp_path / "study"))
-    cell = Cell("InvertedPendulum-v5", 1.0, "d3g")
+    cell = Cell("InvertedPendulum-v5-100", "d3g")
     record = out / cell.path / "run.json"
     info = json.loads(record.read_text())
     info["datasets"][0]["path"] = str(out / "data" / "InvertedPendulum-v5-100-0.h5")
@@ -436,7 +436,7 @@ def test_a_study_of_an_older_version_is_resumed(tmp_path: Path) -> None:
     before = (out / cell.path / "interactions.h5").read_bytes()
     old, study = rows(out), load_study(out / "study.toml")
     assert study.settings == {"d3g": {"batch_size": 16}, "bco": {"batch_size": 16}}
-    for one in (cell, Cell("InvertedPendulum-v5", 1.0, "bco")):
+    for one in (cell, Cell("InvertedPendulum-v5-100", "bco")):
         work_on(study, one, out, "cpu")
     assert (out / cell.path / "interactions.h5").read_bytes() == before  # nothing was done again
     assert d3g("study", out).code == 0
@@ -448,7 +448,7 @@ def test_a_study_of_an_older_version_is_resumed(tmp_path: Path) -> None:
 
 
 def some(*states: str) -> Overview:
-    cells = [Cell("Reacher-v5", k / 10, "d3g") for k in range(len(states))]
+    cells = [Cell(f"Reacher-v5-{10 * k}", "d3g") for k in range(len(states))]
     shown = [Row(cell, Status(state, 1, 4, 3.0), 9.0) for cell, state in zip(cells, states, strict=True)]
     return Overview(tuple(shown), True, 75.0)
 
@@ -473,7 +473,7 @@ def test_a_table_too_tall_shows_what_matters() -> None:
 
 
 def test_a_table_is_not_garbled_at_80_columns() -> None:
-    cell = Cell("InvertedDoublePendulum-v5", 0.125, "d3g")
+    cell = Cell("InvertedDoublePendulum-v5-12.5", "d3g")
     rows = (
         Row(cell, Status("interacting", 1, 3, 4000.0), 8000.0),
         Row(cell, Status("failed", 1, 3, 4000.0, error="[/x] no " + "room " * 40), None),

@@ -294,7 +294,7 @@ def test_a_damaged_cell_hides_no_other(study: Path) -> None:
 
 
 def test_rounds_are_those_of_the_run(reported: Path) -> None:
-    cell = read_results(reported).of(Cell(ENV, 1.0, "d3g"))
+    cell = read_results(reported).of(Cell(f"{ENV}-100", "d3g"))
     rows = RunFolder(cell.folder).rows("evaluations.csv")
     for seed in (0, 1):
         for number in (1, 2):
@@ -357,7 +357,7 @@ def test_stopped_seeds_are_named_and_not_counted(study: Path) -> None:
     text = (study / "report.md").read_text(encoding="utf-8")
     told = f"**{ENV}, 100% random, D3G:** seed 1 stopped (critic_loss not finite at step 1234): not counted"
     assert text.count(told) == 1
-    cell = read_results(study).of(Cell(ENV, 1.0, "d3g"))
+    cell = read_results(study).of(Cell(f"{ENV}-100", "d3g"))
     assert (cell.scores.seeds, cell.scores.final.tolist()) == (("0", "2"), [100, 1000])
     assert cell.rounds.shape == (1, 2)
     assert cell.strata.tolist() == [0]
@@ -370,7 +370,7 @@ def test_a_cell_whose_seeds_all_stopped(study: Path) -> None:
     run = RunFolder(study / "cells" / f"{ENV}-100-d3g")
     run.write_info({**run.info(), "stopped": {"0": "a", "1": "b"}})
     write_report(study)
-    found = read_results(study).of(Cell(ENV, 1.0, "d3g"))
+    found = read_results(study).of(Cell(f"{ENV}-100", "d3g"))
     assert (found.rounds.size, found.success, len(found.scores)) == (0, None, 1)
 
 
@@ -455,4 +455,4 @@ def test_texts_are_escaped_and_marked(tmp_path: Path) -> None:
 def test_numbers_are_finite_in_every_page(reported: Path) -> None:
     words = (reported / "report.md").read_text(encoding="utf-8").split()
     assert not [word for word in words if word.strip("[],|") in ("nan", "inf", "-inf")]
-    assert math.isclose(read_results(reported).of(Cell(ENV, 1.0, "d3g")).success or 0, 0.5)
+    assert math.isclose(read_results(reported).of(Cell(f"{ENV}-100", "d3g")).success or 0, 0.5)

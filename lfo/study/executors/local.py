@@ -9,9 +9,8 @@ from pathlib import Path
 
 from lfo.processes import available_cores
 from lfo.runs.hardware import pick_device
-from lfo.study.executors.process import WorkerProcess
+from lfo.study.executors.process import FORKS, WorkerProcess
 from lfo.study.executors.protocol import Note, Resources
-from lfo.study.worker import FORKS
 
 POLL_SECONDS = 0.2
 

@@ -12,7 +12,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from lfo.study.worker import FORKS, MACHINE_FAULT, STOPPED
+FORKS = sys.platform == "linux"
+"""Whether a worker forks for each task. Elsewhere it does one task and ends."""
+STOPPED = 130
+"""Exit code of a task that was told to stop."""
+MACHINE_FAULT = 75
+"""Exit code of a task that failed because of its machine, such as a full disk: another machine may do it."""
 
 # In the parent's import path, whatever folder the worker is in.
 _START = "import sys; sys.path[:] = sys.argv.pop(1).split(chr(10)); from lfo.study.worker import main; main()"

@@ -196,13 +196,12 @@ def _connect(resources: Resources) -> None:
             f"--address: expected auto or HOST:PORT, found {resources.address}; run this command on a machine of the "
             "cluster"
         )
+    logging.getLogger("ray").setLevel(logging.ERROR)  # its advice on authentication is in docs/cluster.md
     own = {"num_cpus": (resources.jobs or available_cores()) * resources.cores, "include_dashboard": False}
     ray.init(
         address=resources.address or "local",
         log_to_driver=False,
         logging_level=logging.ERROR,
-        configure_logging=False,
-        namespace="d3g-lfo",
         **({} if resources.address else own),
     )
 
