@@ -76,7 +76,14 @@ def _tables(ctx: click.Context, param: click.Parameter, values: tuple[str, ...])
     metavar="LIST",
     help="Fractions of random actions in the data, such as 0,0.5,1.",
 )
-@option("algos", callback=_words, metavar="LIST", help="Algorithms, such as bco,d3g.", shown="bco,d3g")
+@option("data", callback=_words, metavar="LIST", help="Only these of the file's data sets, by name.")
+@option(
+    "algos",
+    callback=_words,
+    metavar="LIST",
+    help="Algorithms, such as bco,d3g, and variants of the file.",
+    shown="bco,d3g, or the variants",
+)
 @option("seeds", shown="0-9")
 @option("transitions", type=COUNT, help="Rows of each data set.", shown="200000; paper: 1000000")
 @option("datasets", type=COUNT, help="Data sets that share the seeds.", shown="3; paper: 1")
@@ -89,6 +96,7 @@ def _tables(ctx: click.Context, param: click.Parameter, values: tuple[str, ...])
 @option("hidden", shown=256)
 @option("precision", shown="fp32")
 @option("paper")
+@option("references", metavar="CSV", help="Numbers to show beside the study's.", shown="table1")
 @option(
     "set",
     callback=_tables,
@@ -130,8 +138,9 @@ def command(
 ) -> None:
     """Run a whole table: collect data, train, interact, evaluate and report.
 
-    Start a study with -o from the name of one that ships (table1) or from a TOML file. Continue it by naming its
-    folder: finished parts are kept. Options override the file's fields, which override the protocol's defaults.
+    Start a study with -o from the name of one that ships (table1, ablation, locomotion) or from a TOML file. Continue
+    it by naming its folder: finished parts are kept. Options override the file's fields, which override the protocol's
+    defaults.
 
     \b
     d3g-lfo study table1 -o table1
@@ -168,7 +177,7 @@ def command(
             )
         finally:
             live.end()
-    click.echo(f"{folder}: report.html, report.md, results.csv")
+    click.echo(f"{folder}: report.html, report.md, report.csv, results.csv")
     if failed:
         for name, reason in failed.items():
             click.echo(f"failed: {name}: {reason}", err=True)

@@ -130,6 +130,11 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     write_whole(path, text.getvalue())
 
 
+def spreadsheet_safe(value: Any) -> Any:
+    """A value for a CSV that people open in a spreadsheet: a text that it would run as a formula begins with ``'``."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+
+
 def read_csv(path: Path) -> list[dict[str, str]]:
     """Read a CSV file; a missing one has no rows.
 

@@ -1,7 +1,7 @@
 """A report as a list of blocks, rendered as one HTML page and as Markdown.
 
-Texts may contain ``**bold**``, `` `code` `` and π_o; everything else is shown as written. The page is a single file:
-its style is inside, its pictures are data URIs, and it has no script.
+Texts may contain ``**bold**``, `` `code` `` and π_o. Text from outside goes through :func:`verbatim`. The page is a
+single file: its style is inside, its pictures are data URIs, and it has no script.
 """
 
 from __future__ import annotations
@@ -88,26 +88,40 @@ class Gallery:
 Block: TypeAlias = Heading | Text | Items | Facts | Table | Picture | Gallery
 
 
+_BEGIN, _END = "\ue000", "\ue001"
+_VERBATIM = re.compile(f"({_BEGIN}[^{_END}]*{_END})")
+
+
+def verbatim(text: str) -> str:
+    """Mark text from outside: both renderers show it as it is, on one line, whatever it contains."""
+    return _BEGIN + " ".join(re.sub(f"[{_BEGIN}{_END}]", "", text).split()) + _END
+
+
+def _bare(text: str) -> str:
+    """Without the marks."""
+    return re.sub(f"[{_BEGIN}{_END}]", "", text)
+
+
 # --- Markdown --------------------------------------------------------------------------------------------------
 
 
 def to_markdown(title: str, blocks: Sequence[Block]) -> str:
     """The blocks as GitHub's Markdown, pictures by their paths."""
-    return "\n\n".join([f"# {title}", *(_markdown(block) for block in blocks)]) + "\n"
+    return "\n\n".join([f"# {_md(verbatim(title))}", *(_markdown(block) for block in blocks)]) + "\n"
 
 
 def _markdown(block: Block) -> str:
     match block:
         case Heading(text):
-            return f"## {text}"
+            return f"## {_md(text)}"
         case Text(text):
-            return text
+            return _md(text)
         case Items(texts):
-            return "\n".join(f"- {text}" for text in texts)
+            return "\n".join(f"- {_md(text)}" for text in texts)
         case Facts(pairs):
-            return "\n".join(f"- **{name}:** {value}" for name, value in pairs)
+            return "\n".join(f"- **{name}:** {_md(value)}" for name, value in pairs)
         case Picture(path, alt, caption):
-            return f"![{alt}]({path})\n\n{caption}"
+            return f"![{_md(alt)}]({path})\n\n{_md(caption)}"
         case Gallery(pictures):
             return "\n\n".join(map(_markdown, pictures))
         case Table():
@@ -122,8 +136,17 @@ def _markdown_table(table: Table) -> str:
         ["---", *("--:" for _ in heads[1:])],
         *([_plain(cell) for cell in row] for row in table.rows),
     ]
-    text = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-    return f"**{table.caption}**\n\n{text}"
+    text = "\n".join("| " + " | ".join(_md(cell, bars=True) for cell in line) + " |" for line in lines)
+    return f"**{_md(table.caption)}**\n\n{text}"
+
+
+def _md(text: str, *, bars: bool = False) -> str:
+    """Text as Markdown: what is verbatim escaped, and, in a table's cell, ``|``."""
+    parts = _VERBATIM.split(text)  # every second one is verbatim
+    parts[1::2] = (re.sub(r"([\\`*_{}\[\]<>()#!|~$&])", r"\\\1", _bare(part)) for part in parts[1::2])
+    if bars:
+        parts[::2] = (part.replace("|", "\\|") for part in parts[::2])
+    return "".join(parts)
 
 
 def _plain(cell: str | Mark) -> str:
@@ -157,11 +180,14 @@ def to_html(title: str, blocks: Sequence[Block], folder: Path) -> str:
         "inline": _inline,
         "kind": lambda block: type(block).__name__,
         "plain": _plain,
+        "bare": _bare,
     }
     return environment.get_template("report.html").render(title=title, blocks=blocks).strip() + "\n"
 
 
 def _inline(text: str) -> Markup:
-    safe = str(escape(text)).replace("π_o", "π<sub>o</sub>")
+    parts = [str(escape(_bare(part))) for part in _VERBATIM.split(text)]  # every second one is verbatim
+    parts[1::2] = (part.replace("*", "&#42;").replace("`", "&#96;") for part in parts[1::2])
+    safe = "".join(parts).replace("π_o", "π<sub>o</sub>")
     safe = re.sub(r"`([^`]+)`", r"<code>\1</code>", safe)
     return Markup(re.sub(r"\*\*([^*]+)\*\*", r"<strong>\1</strong>", safe))

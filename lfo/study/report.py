@@ -1,24 +1,25 @@
-"""The report of a study: our table beside the published one, curves, single seeds, portraits, and what is missing.
+"""The report of a study: our table beside others' numbers, curves, single seeds, portraits, and what is missing.
 
-Reads a study's folder, finished or not: ``study.toml``, ``results.csv``, ``experts.csv`` and, for each cell,
-``run.json``, ``status.json``, ``scores.csv``, ``evaluations.csv`` and ``portrait.png``. A *cell* is an environment, a
-fraction of random actions and an algorithm; its seeds are the members of one run.
+Reads a study's folder, finished or not: ``study.toml``, ``results.csv``, ``experts.csv``, the references, and, for each
+cell, ``run.json``, ``status.json``, ``scores.csv``, ``evaluations.csv`` and ``portrait.png``.
 """
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lfo.atomic import read_csv, write_whole
+from lfo.algorithms import registry
+from lfo.atomic import read_csv, spreadsheet_safe, write_csv, write_whole
 from lfo.datasets import LfoError
 from lfo.reporting.document import (
     Block,
@@ -32,19 +33,17 @@ from lfo.reporting.document import (
     Text,
     to_html,
     to_markdown,
+    verbatim,
 )
 from lfo.reporting.figures import label
 from lfo.reporting.numbers import NONE, mean_std, number, spread, whole_range
-from lfo.reporting.published import SEEDS, SOURCE, Published, published
 from lfo.reporting.statistics import Array, iqm, stratified_interval
 from lfo.runs.folder import RunFolder
 from lfo.runs.scores import PI_O, read_rounds, stopped_members
-from lfo.study.figures import Line, Panel, curves, panel_file, seeds
-from lfo.study.spec import Cell, Study, cells, flat, load_study
+from lfo.study.figures import Line, Panel, curves, panel_file, seeds, styles
+from lfo.study.references import FACTOR, SIZES, Reference, read_references, verdict, why_not_judged
+from lfo.study.spec import Cell, Study, cells, flat, load_study, stem
 from lfo.study.status import Status, read_status
-
-ROUNDING = 0.05
-"""Rounding error of the published numbers, which decides where neither side has any spread."""
 
 
 @dataclass(frozen=True)
@@ -100,16 +99,6 @@ class CellResults:
     problem: str = ""
     """Why a file of the cell cannot be read, if one cannot."""
 
-    @property
-    def name(self) -> str:
-        """In words."""
-        return f"{self.cell.env}, {self.cell.random_frac:.0%} random, {label(self.cell.algo)}"
-
-    @property
-    def short(self) -> str:
-        """In words, without the environment."""
-        return f"{self.cell.random_frac:.0%} {label(self.cell.algo)}"
-
 
 @dataclass(frozen=True)
 class Results:
@@ -118,10 +107,12 @@ class Results:
     folder: Path
     study: Study
     cells: tuple[CellResults, ...]
-    pi_o: Mapping[tuple[str, float], Scores]
-    """π_o by environment and fraction."""
+    pi_o: Mapping[str, Scores]
+    """π_o by row."""
     experts: tuple[Mapping[str, str], ...]
     """The rows of ``experts.csv``."""
+    references: Mapping[tuple[str, str], Reference]
+    """By row and label in lower case."""
 
     def headline(self, scores: Scores) -> Array:
         """[n] the scores that count under the protocol."""
@@ -130,11 +121,67 @@ class Results:
 
     def of(self, cell: Cell) -> CellResults:
         """The results of a cell."""
-        return next(found for found in self.cells if found.cell == cell)
+        return self.by_cell[cell]
+
+    @cached_property
+    def by_cell(self) -> Mapping[Cell, CellResults]:
+        """The results of all cells."""
+        return {found.cell: found for found in self.cells}
+
+    def reference(self, row: str, column: str) -> Reference | None:
+        """The reference for a column, or for π_o, in a row."""
+        names = (column.casefold(), label(column).casefold())
+        return next((found for name in names if (found := self.references.get((row, name)))), None)
+
+    @cached_property
+    def others(self) -> Mapping[str, Mapping[str, Reference]]:
+        """References that belong to no column of the study: label to row to number."""
+        own = {name.casefold() for column in (*self.study.algos, PI_O) for name in (column, label(column))}
+        found: dict[str, dict[str, Reference]] = {}
+        for (row, name), reference in self.references.items():
+            if name not in own and row in self.study.rows:
+                found.setdefault(reference.label, {})[row] = reference
+        return found
+
+    def sizes(self, row: str, column: str) -> dict[str, int]:
+        """The sizes that a column's number in a row was made at; none of them matters for π_o."""
+        if column == PI_O:
+            return {}
+        study, data = self.study.sized(column), self.study.rows[row]
+        fitted = study.rounds * study.grad_steps
+        offline = registry.spec(self.study.algorithm(column)).learns_offline
+        datasets = self.of(Cell(row, column)).info.get("datasets") or [{}]
+        rows = datasets[0].get("transitions") or (0 if data.source else data.transitions or study.transitions)
+        return {
+            "transitions": int(rows),
+            "steps": study.steps if offline else fitted,
+            "interactions": study.rounds * study.interactions,
+        }
+
+    def judged(self, row: str, column: str, ours: Array) -> tuple[Reference | None, str]:
+        """The reference for a column in a row, and ``same``, ``higher``, ``lower``, or nothing without a judgement."""
+        found = self.reference(row, column)
+        if found is None or len(ours) == 0 or why_not_judged(self.sizes(row, column), found):
+            return found, ""
+        return found, verdict(ours, found)
+
+    def ours(self, row: str, column: str) -> Array:
+        """[n] the scores that count of a column, or of π_o, in a row."""
+        if column == PI_O:
+            return self.pi_o.get(row, _NONE).final
+        return self.headline(self.of(Cell(row, column)).scores)
+
+
+def row_name(study: Study, row: str) -> str:
+    """A row in words."""
+    if row in study.data:
+        return row
+    data = study.rows[row]
+    return f"{data.env}, {100 * data.random_frac:.10g}% random"
 
 
 def write_report(folder: str | Path) -> list[Path]:
-    """Write ``report.html``, ``report.md`` and ``figures/`` into a study's folder, in place of older ones.
+    """Write ``report.html``, ``report.md``, ``report.csv`` and ``figures/`` into a study's folder.
 
     Raises:
         LfoError: there is no study, or one of its tables is damaged.
@@ -143,13 +190,14 @@ def write_report(folder: str | Path) -> list[Path]:
     results = read_results(folder)
     figures = folder / "figures"
     figures.mkdir(exist_ok=True)
-    title = f"{folder.resolve().name}: {' and '.join(map(label, results.study.algos))} beside the paper"
+    title = f"Study {folder.resolve().name}"
     pictures = _draw(results, figures)
     blocks = _blocks(results, pictures)
     texts = {"report.html": to_html(title, blocks, folder), "report.md": to_markdown(title, blocks)}
     for name, text in texts.items():
         write_whole(folder / name, text)
-    return [*(folder / name for name in texts), *pictures.drawn]
+    write_csv(folder / "report.csv", _rows(results))
+    return [*(folder / name for name in (*texts, "report.csv")), *pictures.drawn]
 
 
 # --- reading ---------------------------------------------------------------------------------------------------
@@ -167,9 +215,12 @@ def read_results(folder: str | Path) -> Results:
     return Results(
         folder=folder,
         study=study,
-        cells=tuple(_cell(folder, cell, scores.get(cell, _NONE)) for cell in cells(study)),
-        pi_o={(key.env, key.random_frac): own for key, own in scores.items() if key.algo == PI_O},
+        cells=tuple(
+            _cell(folder, cell, study.rows[cell.data].env, scores.get(cell, _NONE)) for cell in cells(study)
+        ),
+        pi_o={key.data: own for key, own in scores.items() if key.algo == PI_O},
         experts=tuple(read_csv(folder / "experts.csv")),
+        references=read_references(study.references),
     )
 
 
@@ -206,7 +257,7 @@ def _float(text: str) -> float:
     return float(text) if text else float("nan")
 
 
-def _cell(folder: Path, cell: Cell, scores: Scores) -> CellResults:
+def _cell(folder: Path, cell: Cell, env: str, scores: Scores) -> CellResults:
     out, found = RunFolder(folder / cell.path), dict[str, Any]()
     try:
         if (out.path / "run.json").is_file():
@@ -215,7 +266,7 @@ def _cell(folder: Path, cell: Cell, scores: Scores) -> CellResults:
             found["stopped"] = {str(info["members"][m]["seed"]): reason for m, reason in lost.items()}
             scores = scores.without(found["stopped"])
             found |= _rounds(out, info, lost)
-            found["success"] = _success(cell, out.path / "scores.csv", lost)
+            found["success"] = _success(env, out.path / "scores.csv", lost)
     except LfoError as error:  # one damaged cell does not hide the others
         found["problem"] = str(error)
     return CellResults(cell, out.path, scores, read_status(folder, cell), **found)
@@ -232,9 +283,9 @@ def threshold(env: str) -> float | None:
         return None
 
 
-def _success(cell: Cell, path: Path, stopped: Collection[int]) -> float | None:
+def _success(env: str, path: Path, stopped: Collection[int]) -> float | None:
     """The share of final episodes that reach the threshold, without those of stopped members."""
-    least = threshold(cell.env)
+    least = threshold(env)
     if least is None:
         return None
     try:
@@ -264,25 +315,6 @@ def _rounds(out: RunFolder, info: Mapping[str, Any], stopped: Collection[int]) -
 # --- judging ---------------------------------------------------------------------------------------------------
 
 
-def verdict(ours: Array, paper: Published) -> str:
-    """Whether our mean return is the ``same`` as the published one, ``higher`` or ``lower``.
-
-    Two means count as the same if they differ by at most two standard errors of their difference, √(s²/n + s'²/n')
-    with the sample standard deviations s of our n seeds and s' of the paper's n' = 10, or by no more than the
-    published numbers are rounded.
-
-    Args:
-        ours: [n] scores.
-        paper: mean and standard deviation.
-    """
-    difference = float(ours.mean()) - paper.mean
-    spread = float(ours.var(ddof=1)) / len(ours) if len(ours) > 1 else 0.0
-    error = (spread + paper.std**2 / SEEDS) ** 0.5
-    if abs(difference) <= max(2 * error, ROUNDING):
-        return "same"
-    return "higher" if difference > 0 else "lower"
-
-
 _MARKS = {
     "same": Mark("≈", "same"),
     "higher": Mark("▲ higher", "good"),
@@ -290,9 +322,11 @@ _MARKS = {
 }
 RULE = (
     "**The rule.** ≈ means within noise: the means differ by at most two standard errors of their difference, "
-    "√(s²/n + s'²/n'), or by 0.05, the rounding of the paper's numbers. s and n are those of our seeds (for π_o: of our "
-    "data sets), s' and n' = 10 the paper's. Otherwise ours is ▲ higher or ▼ lower. Within noise does not mean equal: "
-    "a few seeds with a wide spread are within noise of almost anything. Look at the single seeds, too."
+    "√(s²/n + s'²/n'), or by 0.05, to which references are rounded. s and n are those of our seeds (for π_o: of our data "
+    "sets), s' and n' the reference's. Otherwise ours is ▲ higher or ▼ lower. Within noise does not mean equal: a few "
+    "seeds with a wide spread are within noise of almost anything. Look at the single seeds, too. **Not judged** is a "
+    f"reference whose transitions, gradient steps or interactions are unknown, or differ from ours by more than a factor "
+    f"of {FACTOR}."
 )
 
 
@@ -302,22 +336,24 @@ def _missing(results: Results) -> list[str]:
     lines: list[str] = []
     idle: dict[str, list[str]] = {}
     for cell in results.cells:
+        row, column = row_name(results.study, cell.cell.data), label(cell.cell.algo)
+        name = f"{row}, {column}"
         lost = [seed for seed in expected if seed not in cell.scores.seeds and seed not in cell.stopped]
         if cell.status.state == "failed":
-            lines.append(f"**{cell.name}** failed: {cell.status.error or 'no reason was recorded'}")
+            lines.append(f"**{name}** failed: {verbatim(cell.status.error or 'no reason was recorded')}")
         elif len(cell.scores) == 0 and cell.status.state == "waiting" and not cell.status.done:
-            idle.setdefault(cell.cell.env, []).append(cell.short)
+            idle.setdefault(row, []).append(column)
         elif len(cell.scores) == 0 and lost:
-            lines.append(f"**{cell.name}** has no scores yet: {_progress(cell)}")
+            lines.append(f"**{name}** has no scores yet: {_progress(cell)}")
         elif lost:
-            lines.append(f"**{cell.name}** has no score of seed {', '.join(lost)}; the others are shown")
+            lines.append(f"**{name}** has no score of seed {', '.join(lost)}; the others are shown")
         lines += [
-            f"**{cell.name}:** seed {seed} stopped ({reason}): not counted"
+            f"**{name}:** seed {seed} stopped ({verbatim(reason)}): not counted"
             for seed, reason in cell.stopped.items()
         ]
         if cell.problem:
-            lines.append(f"**{cell.name}** cannot be read completely: {cell.problem}")
-    return [*lines, *(f"**{env}**, not started yet: {', '.join(names)}" for env, names in idle.items())]
+            lines.append(f"**{name}** cannot be read completely: {verbatim(cell.problem)}")
+    return [*lines, *(f"**{row}**, not started yet: {', '.join(columns)}" for row, columns in idle.items())]
 
 
 def _progress(cell: CellResults) -> str:
@@ -351,21 +387,21 @@ class _Pictures:
 
 
 def _draw(results: Results, figures: Path) -> _Pictures:
-    found = _Pictures()
-    for env in results.study.envs:
+    found, study = _Pictures(), results.study
+    for env in dict.fromkeys(data.env for data in study.rows.values()):
         panels = _panels(results, env)
-        safe = env.replace("/", "_")
+        safe = re.sub(r"[^\w.+-]", "_", env)
         if any(line.scores.size for panel in panels for line in panel.lines):
-            last = results.study.rounds * results.study.interactions
+            last = max(one.rounds * one.interactions for one in map(study.sized, study.algos))
             found.drawn.extend(curves(safe, panels, last, figures))
-            found.curves.append(_curves_picture(env, panels))
+            found.curves.append(_curves_picture(env, safe, panels))
         found.drawn.append(seeds(safe, panels, figures / f"seeds-{safe}.png"))
         found.seeds.append(
             Picture(
                 f"figures/seeds-{safe}.png",
-                f"{env}: the final score of every seed as a dot, by algorithm and fraction of random actions; "
-                "a line across marks the published mean. The table of every cell has the numbers.",
-                f"{env}. Each dot is a seed, in the order of the seeds. Lines across are published means.",
+                f"{env}: the final score of every seed as a dot, by data set and column of the table; lines across and "
+                "crosses mark references. The table of every cell has the numbers.",
+                f"{env}. Each dot is a seed, in the order of the seeds. Lines across and crosses are references.",
             )
         )
     for cell in results.cells:
@@ -373,40 +409,45 @@ def _draw(results: Results, figures: Path) -> _Pictures:
         if source.is_file():
             name = f"portrait-{cell.folder.name}.png"
             found.drawn.append(Path(shutil.copyfile(source, figures / name)))
-            found.portraits.append(_portrait_picture(cell, name))
+            found.portraits.append(_portrait_picture(results, cell, name))
     return found
 
 
 def _panels(results: Results, env: str) -> list[Panel]:
-    panels = []
-    for fraction in results.study.random_frac:
-        found = [results.of(Cell(env, fraction, algo)) for algo in results.study.algos]
-        lines = tuple(
-            Line(
-                one.cell.algo,
-                one.interactions,
-                one.rounds,
-                one.strata,
-                one.scores.final,
-                published(env, fraction, one.cell.algo),
+    study, panels = results.study, []
+    looks = styles({column: study.algorithm(column) for column in study.algos})
+    for row, data in study.rows.items():
+        if data.env != env:
+            continue
+        lines = []
+        for column in study.algos:
+            one = results.of(Cell(row, column))
+            reference = results.reference(row, column)
+            lines.append(
+                Line(looks[column], one.interactions, one.rounds, one.strata, one.scores.final, reference)
             )
-            for one in found
+        own = results.pi_o.get(row)
+        title = row if row in study.data else f"{100 * data.random_frac:.10g}% random actions"
+        panels.append(
+            Panel(
+                row,
+                title,
+                tuple(lines),
+                None if own is None else float(own.final.mean()),
+                tuple(rows[row] for rows in results.others.values() if row in rows),
+            )
         )
-        own = results.pi_o.get((env, fraction))
-        panels.append(Panel(fraction, lines, None if own is None else float(own.final.mean())))
     return panels
 
 
-def _curves_picture(env: str, panels: Sequence[Panel]) -> Picture:
-    safe = env.replace("/", "_")
-
+def _curves_picture(env: str, safe: str, panels: Sequence[Panel]) -> Picture:
     def told(panel: Panel) -> str:
         ends = [
-            f"{label(line.algo)} ends at {number(float(line.scores[:, -1].mean()))}"
+            f"{line.style.label} ends at {number(float(line.scores[:, -1].mean()))}"
             for line in panel.lines
             if line.scores.size
         ]
-        return f"{env}, {panel.random_frac:.0%} random actions, mean return against interactions: " + (
+        return f"{env}, {panel.title}, mean return against interactions: " + (
             ", ".join(ends) or "nothing measured yet"
         )
 
@@ -414,18 +455,19 @@ def _curves_picture(env: str, panels: Sequence[Panel]) -> Picture:
         f"figures/{panel_file(safe)}",
         "; ".join(told(panel) for panel in panels),
         f"{env}. Lines: mean over seeds of each round's mean return. Bands: stratified 95% bootstrap interval of that "
-        "mean. Dashed: the published return. Dotted: π_o, if inside the picture. All panels have the same axes; where "
-        "lines coincide, the thinner one lies on top.",
-        tuple((f"figures/{panel_file(safe, panel.random_frac)}", told(panel)) for panel in panels),
+        "mean. Dashed: references. Dotted: π_o, if inside the picture. All panels have the same axes; where lines "
+        "coincide, the thinner one lies on top.",
+        tuple((f"figures/{panel_file(safe, panel.name)}", told(panel)) for panel in panels),
     )
 
 
-def _portrait_picture(cell: CellResults, name: str) -> Picture:
+def _portrait_picture(results: Results, cell: CellResults, name: str) -> Picture:
+    told = f"{row_name(results.study, cell.cell.data)}, {label(cell.cell.algo)}"
     return Picture(
         f"figures/{name}",
-        f"{cell.name}: colours show the learned value Q over a plane of states; lines show a trajectory imagined by "
+        f"{told}: colours show the learned value Q over a plane of states; lines show a trajectory imagined by "
         "the learned model, and the real one from the same start.",
-        f"{cell.name}: the seed with the median score in the last round.",
+        f"{told}: the seed with the median score in the last round.",
     )
 
 
@@ -434,22 +476,19 @@ def _portrait_picture(cell: CellResults, name: str) -> Picture:
 
 def _blocks(results: Results, pictures: _Pictures) -> list[Block]:
     missing, study = _missing(results), results.study
-    blocks: list[Block] = [Text(_summary(results))]
-    blocks += [_main_table(results, env) for env in study.envs]
+    blocks: list[Block] = [Text(_summary(results)), _main_table(results)]
     score = "best of rounds" if study.protocol == "paper" else "final score"
-    blocks.append(
-        Text(
-            "Rows: the share of random actions in the data. Ours: mean ± standard deviation over seeds of the "
-            f"**{score}**; of π_o, over data sets. Paper: {SOURCE}."
-        )
-    )
-    blocks.append(Text(RULE))
+    told = f"Ours: mean ± standard deviation over seeds of the **{score}**; of π_o, over data sets."
+    blocks.append(Text(f"Rows: data sets. {told}"))
+    if any(one.data in study.rows for one in results.references.values()):
+        blocks.append(Text(" ".join([RULE, *_not_judged(results)])))
+    blocks.append(_sizes_table(results))
     if missing:
         blocks += [Heading("What is missing"), Items(missing, alert=True)]
     if pictures.curves:
         blocks += [Heading("Return against interactions"), *pictures.curves]
     blocks += [Heading("Every seed"), Gallery(pictures.seeds)]
-    blocks += [Heading("Every cell in full"), *(_full_table(results, env) for env in study.envs)]
+    blocks += [Heading("Every cell in full"), _full_table(results)]
     if pictures.portraits:
         blocks += [Heading("What was learned"), Text(_PORTRAITS), Gallery(pictures.portraits)]
     blocks += [Heading("How to read this"), *_reading(results)]
@@ -458,30 +497,79 @@ def _blocks(results: Results, pictures: _Pictures) -> list[Block]:
 
 def _summary(results: Results) -> str:
     parts = []
-    for algo in results.study.algos:
-        found = [_judged(results, cell) for cell in results.cells if cell.cell.algo == algo]
+    for column in results.study.algos:
+        found = []
+        for row in results.study.rows:
+            ours = results.ours(row, column)
+            reference, kind = results.judged(row, column, ours)
+            found.append(kind or ("" if len(ours) == 0 else "new" if reference is None else "apart"))
         counts = [
             f"{found.count(kind)} {text}"
             for kind, text in (
-                ("same", "within noise of the published number"),
+                ("same", "within noise of the reference"),
                 ("higher", "higher"),
                 ("lower", "lower"),
-                ("new", "without a published number"),
+                ("apart", "not judged"),
                 ("", "without a score"),
             )
             if kind in found
         ]
-        parts.append(f"**{label(algo)}:** of {len(found)} cells, {', '.join(counts)}.")
+        if set(found) != {"new"}:
+            parts.append(f"**{label(column)}:** of {len(found)} cells, {', '.join(counts)}.")
     scored = sum(len(found.scores) > 0 for found in results.cells)
     return " ".join([*parts, f"{scored} of {len(results.cells)} cells have scores."])
 
 
-def _judged(results: Results, found: CellResults) -> str:
-    cell = found.cell
-    paper = published(cell.env, cell.random_frac, cell.algo)
-    if len(found.scores) == 0:
-        return ""
-    return "new" if paper is None else verdict(results.headline(found.scores), paper)
+def _not_judged(results: Results) -> list[str]:
+    """A sentence for each column whose references are too far from it."""
+    told: dict[str, dict[str, None]] = {}
+    for column in results.study.algos:
+        for row in results.study.rows:
+            found = results.reference(row, column)
+            if found is not None and (why := why_not_judged(results.sizes(row, column), found)):
+                told.setdefault(label(column), {})[why] = None
+    return [f"{column} here: {'; '.join(reasons)}." for column, reasons in told.items()]
+
+
+def _sizes_table(results: Results) -> Table:
+    """What the numbers of each column and of each reference were made with."""
+    study = results.study
+    heads = [
+        "column",
+        "algorithm",
+        "transitions",
+        "gradient steps",
+        "interactions",
+        "members",
+        "given",
+        "from",
+    ]
+    rows: list[list[str | Mark]] = []
+    for column in study.algos:
+        sizes = [results.sizes(row, column) for row in study.rows]
+        changes = {
+            key: value
+            for key, value in study.variants.get(column, {}).items()
+            if key not in ("algo", "steps", "rounds", "interactions", "grad_steps")
+        }
+        algorithm = label(study.algorithm(column)) + "".join(
+            f", {verbatim(f'{key} {_value(value)}')}" for key, value in changes.items()
+        )
+        told = [_whole([one[size] for one in sizes]) for size in SIZES]
+        rows.append([label(column), algorithm, *told, str(len(study.seeds)), "no actions", "this study"])
+    known: list[list[str | Mark]] = []
+    for reference in results.references.values():
+        if reference.data in study.rows:
+            sizes_of = (f"{reference.sizes[size]:,}" if size in reference.sizes else NONE for size in SIZES)
+            members = NONE if reference.members is None else str(reference.members)
+            words: list[str | Mark] = [verbatim(reference.label), NONE, *sizes_of, members]
+            words += [verbatim(reference.given or NONE), verbatim(reference.source)]
+            known += [words] if words not in known else []
+    return Table("What the numbers were made with", heads, [*rows, *known])
+
+
+def _whole(values: Sequence[int]) -> str:
+    return whole_range(np.array([value for value in values if value]))
 
 
 def _facts(results: Results) -> list[tuple[str, str]]:
@@ -493,11 +581,11 @@ def _facts(results: Results) -> list[tuple[str, str]]:
         ("hours, summed over cells", f"{busy / 3600:.1f}" if busy else ""),
         ("hours by the clock", f"{clock / 3600:.1f}" if clock else ""),
         ("command", f"`d3g-lfo study {name}/study.toml -o {name}`"),
-        ("versions", "; ".join(_unique(_listed(info.get("versions", {})) for info in infos))),
-        ("machine", "; ".join(_unique(_machine(info.get("machine")) for info in infos))),
+        ("versions", verbatim("; ".join(_unique(_listed(info.get("versions", {})) for info in infos)))),
+        ("machine", verbatim("; ".join(_unique(_machine(info.get("machine")) for info in infos)))),
     ]
-    shown = ("envs", "random_frac", "protocol")
-    facts += [(name, _value(value)) for name, value in flat(study).items() if name not in shown]
+    shown = ("envs", "random_frac", "protocol", "data", "variants", "references")
+    facts += [(name, verbatim(_value(value))) for name, value in flat(study).items() if name not in shown]
     return [(name, value) for name, value in facts if value]
 
 
@@ -545,56 +633,95 @@ def _value(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _main_table(results: Results, env: str) -> Table:
-    columns = (*results.study.algos, PI_O)
-    rows = []
-    for fraction in results.study.random_frac:
-        row: list[str | Mark] = [f"{fraction:.0%}"]
-        for algo in columns:
-            if algo == PI_O:
-                ours = results.pi_o.get((env, fraction), _NONE).final
-            else:
-                ours = results.headline(results.of(Cell(env, fraction, algo)).scores)
-            row += _beside(ours, published(env, fraction, algo))
-        rows.append(row)
+def _main_table(results: Results) -> Table:
+    """A row for each data set; for each column ours, and the reference and the judgement if there are any."""
+    study = results.study
+    columns: list[list[str | Mark]] = []
+    heads, groups = ["data"], [("", 1)]
+    for column in (*study.algos, PI_O):
+        ours = [results.ours(row, column) for row in study.rows]
+        judged = [results.judged(row, column, scores) for row, scores in zip(study.rows, ours, strict=True)]
+        parts: dict[str, list[str | Mark]] = {
+            "ours": [spread(scores) if len(scores) else Mark("missing", "none") for scores in ours],
+            "reference": [NONE if found is None else _printed(found) for found, _ in judged],
+            "ours is": [_MARKS[kind] if kind else "" for _, kind in judged],
+        }
+        if all(found is None for found, _ in judged):
+            del parts["reference"], parts["ours is"]
+        elif not any(kind for _, kind in judged):
+            del parts["ours is"]
+        heads += parts
+        columns += parts.values()
+        groups.append((label(column), len(parts)))
+    for name, found in results.others.items():
+        heads.append("reference")
+        groups.append((verbatim(name), 1))
+        columns.append([_printed(found[row]) if row in found else NONE for row in study.rows])
+    names: list[str | Mark] = [row_name(study, row) for row in study.rows]
     return Table(
-        caption=env,
-        heads=["random", *(["ours", "paper", "ours is"] * len(columns))],
-        rows=rows,
-        groups=[("", 1), *((label(algo), 3) for algo in columns)],
+        caption="Mean return", heads=heads, rows=list(zip(names, *columns, strict=True)), groups=groups
     )
 
 
-def _beside(ours: Array, paper: Published | None) -> list[str | Mark]:
-    theirs = NONE if paper is None else _printed(paper)
-    if len(ours) == 0:
-        return [Mark("missing", "none"), theirs, ""]
-    return [spread(ours), theirs, "" if paper is None else _MARKS[verdict(ours, paper)]]
+def _printed(found: Reference) -> str:
+    """With one decimal place, or none if all are whole numbers."""
+    values = [found.mean, *([] if found.std is None else [found.std])]
+    form = ".0f" if all(value == round(value) for value in values) else ".1f"
+    return number(found.mean, form) if found.std is None else mean_std(found.mean, found.std, form=form)
 
 
-def _printed(paper: Published) -> str:
-    """As the paper prints it: one decimal place, or none if both are whole numbers."""
-    return mean_std(*paper, form=".0f" if all(value == round(value) for value in paper) else ".1f")
+def _rows(results: Results) -> list[dict[str, Any]]:
+    """The rows of ``report.csv``: every number of the table, ours and others'."""
+    study, rows = results.study, []
+    for row, data in study.rows.items():
+        for column in (*study.algos, PI_O):
+            ours = results.ours(row, column)
+            if len(ours):
+                made = {
+                    "members": len(ours),
+                    **results.sizes(row, column),
+                    "given": "",
+                    "source": "this study",
+                }
+                mean, std = float(ours.mean()), float(ours.std())
+                rows.append(
+                    {"data": row, "env": data.env, "label": column, "return_mean": mean, "return_std": std}
+                    | made
+                )
+        rows += [
+            {
+                "data": row,
+                "env": data.env,
+                "label": one.label,
+                "return_mean": one.mean,
+                "return_std": one.std,
+                "members": one.members,
+                **one.sizes,
+                "given": one.given,
+                "source": one.source,
+            }
+            for one in results.references.values()
+            if one.data == row
+        ]
+    return [{key: spreadsheet_safe(value) for key, value in one.items()} for one in rows]
 
 
-def _full_table(results: Results, env: str) -> Table:
-    least = threshold(env)
-    heads = ["random", "seeds", "final score", "IQM of final [95% interval]", "best of rounds (optimistic)"]
-    heads += ["success" if least is None else f"success (≥ {number(least, 'g')})"]
-    heads += ["interactions", "gradient steps", "hours"]
-    rows = [_full_row(found) for found in results.cells if found.cell.env == env]
+def _full_table(results: Results) -> Table:
+    heads = ["data", "column", "seeds", "final score", "IQM of final [95% interval]"]
+    heads += ["best of rounds (optimistic)", "success", "interactions", "gradient steps", "hours"]
+    rows = [_full_row(results.study, found) for found in results.cells]
     known = [n for n in range(len(heads)) if any(row[n] != NONE for row in rows)]
-    return Table(env, [heads[n] for n in known], [[row[n] for n in known] for row in rows])
+    return Table("Every cell", [heads[n] for n in known], [[row[n] for n in known] for row in rows])
 
 
-def _full_row(found: CellResults) -> list[str]:
-    scores = found.scores
+def _full_row(study: Study, found: CellResults) -> list[str]:
+    scores, names = found.scores, [row_name(study, found.cell.data), label(found.cell.algo)]
     hours = f"{found.status.seconds / 3600:.2f}" if found.status.seconds else NONE
     if len(scores) == 0:
-        return [found.short, "0", "missing", NONE, NONE, NONE, NONE, NONE, hours]
+        return [*names, "0", "missing", NONE, NONE, NONE, NONE, NONE, hours]
     low, high = stratified_interval(scores.final, scores.datasets)
     return [
-        found.short,
+        *names,
         str(len(scores)),
         spread(scores.final),
         f"{number(float(iqm(scores.final)))} [{number(float(low))}, {number(float(high))}]",
@@ -604,6 +731,18 @@ def _full_row(found: CellResults) -> list[str]:
         whole_range(scores.gradient_steps),
         hours,
     ]
+
+
+def _data_table(results: Results) -> Table:
+    """What each named data set is."""
+    rows: list[list[str | Mark]] = []
+    for name, data in results.study.data.items():
+        own = results.sizes(name, results.study.algos[0])["transitions"]
+        origin = data.source or f"{data.policy}, {100 * data.random_frac:.10g}% random actions"
+        env = data.env + "".join(f", {key} {_value(value)}" for key, value in data.env_kwargs.items())
+        origin = Path(origin).name if Path(origin).is_absolute() else origin
+        rows.append([name, verbatim(origin), f"{own:,}" if own else NONE, verbatim(env)])
+    return Table("The data sets", ["data", "collected by, or read from", "transitions", "acted in"], rows)
 
 
 _PROTOCOLS = {
@@ -627,14 +766,12 @@ def _reading(results: Results) -> list[Block]:
         "seeds matters; it does not cover the choice of data sets.",
         "**best of rounds:** each seed's best round, as the paper reports. A maximum over noisy measurements is "
         "optimistic, and more so with more rounds.",
-        "**interactions:** environment steps that each seed spent to learn its inverse dynamics; the paper's runs "
-        "spent 100,000. **gradient steps:** of all networks.",
-        "**π_o:** the policy that recorded the data, an expert that takes a uniformly random action with the "
-        "probability in the row's name: the mean return of each data set's episodes, ± over data sets.",
-        "**The paper** used gym's -v2 environments (ours are Gymnasium's), the best of 100 rounds, one data set for all "
-        "seeds, 1,000,000 transitions and 1,000,000 steps.",
+        "**interactions:** environment steps that each seed spent to learn its inverse dynamics. "
+        "**gradient steps:** of all networks.",
+        "**π_o:** the policy that recorded the data: the mean return of each data set's episodes, ± over data sets.",
     ]
-    known = [(env, least) for env in results.study.envs if (least := threshold(env)) is not None]
+    envs = dict.fromkeys(data.env for data in results.study.rows.values())
+    known = [(env, least) for env in envs if (least := threshold(env)) is not None]
     if known and any(found.success is not None for found in results.cells):
         levels = ", ".join(f"{number(least, 'g')} in {env}" for env, least in known)
         items.insert(
@@ -643,9 +780,11 @@ def _reading(results: Results) -> list[Block]:
             f"`reward_threshold`: {levels}.",
         )
     blocks: list[Block] = [Items(items)]
+    if results.study.data:
+        blocks.append(_data_table(results))
     if results.experts:
         heads = list(results.experts[0])
-        rows = [[_tidy(row.get(head) or "") for head in heads] for row in results.experts]
+        rows = [[verbatim(_tidy(row.get(head) or "")) for head in heads] for row in results.experts]
         blocks.append(Table("The experts, measured without random actions", heads, rows))
     return blocks
 

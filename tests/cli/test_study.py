@@ -87,7 +87,7 @@ def finished(toml: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (out / "study.toml").write_text(to_toml(study))
     done = d3g("study", toml, "-o", out)
     assert (done.code, done.err) == (0, "2 of 2 cells done\n")
-    assert done.out == f"{out}: report.html, report.md, results.csv\n"
+    assert done.out == f"{out}: report.html, report.md, report.csv, results.csv\n"
     return out
 
 
@@ -141,7 +141,7 @@ def test_it_leaves_runs_scores_and_a_report(finished: Path) -> None:
     names = {path.name for path in finished.iterdir()} - {".lock", "figures"}
     assert names == {
         *("study.toml", "data", "cells", "logs", "experts.csv", "results.csv"),
-        *("report.html", "report.md"),
+        *("report.html", "report.md", "report.csv"),
     }
     for cell in (D3G, BCO):
         out = RunFolder(finished / "cells" / cell.name)

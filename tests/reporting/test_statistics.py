@@ -1,4 +1,4 @@
-"""Means and their intervals: by hand, by their properties, against SciPy; and the published table."""
+"""Means and their intervals: by hand, by their properties, against SciPy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy import stats
 
-from lfo.reporting.published import published, table1
 from lfo.reporting.statistics import Estimate, estimate, iqm, mean, stratified_interval
 
 SCORES = arrays.arrays(np.float64, st.integers(1, 12), elements=st.floats(-1e6, 1e6))
@@ -174,14 +173,3 @@ def test_what_is_refused() -> None:
         stratified_interval([1.0, 2.0], [0])
     with pytest.raises(ValueError, match="confidence"):
         stratified_interval([1.0, 2.0], [0, 0], confidence=95)
-
-
-def test_the_published_table() -> None:
-    """30 numbers; the ones the deck's headline is about."""
-    assert len(table1()) == 2 * 5 * 3
-    assert published("InvertedPendulum-v5", 1.0, "d3g") == (1000, 0)
-    assert published("InvertedPendulum-v5", 0.25, "d3g") == (602.1, 487.4)
-    assert published("Reacher-v5", 0.0, "pi_o") == (-4.1, 0.7)
-    assert published("Reacher-v4", 1.0, "bco") == (-9.7, 0.8)
-    assert published("Reacher-v5", 0.3, "d3g") is None
-    assert published("Hopper-v5", 1.0, "d3g") is None

@@ -7,7 +7,9 @@ import math
 import re
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from html.parser import HTMLParser
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,13 @@ import numpy as np
 import pytest
 
 from lfo import RunFolder
+from lfo.atomic import read_csv
 from lfo.datasets import LfoError
 from lfo.reporting import document as page
-from lfo.reporting.published import Published
 from lfo.study import report as study_report
 from lfo.study.figures import Panel, panel_file
-from lfo.study.report import read_results, verdict, write_report
+from lfo.study.references import Reference, read_references, verdict, why_not_judged
+from lfo.study.report import read_results, write_report
 from lfo.study.spec import Cell
 
 ENV = "InvertedPendulum-v5"
@@ -32,6 +35,10 @@ seeds = [0, 1, 2]
 protocol = "final"
 datasets = 2
 rounds = 2
+steps = 1000000
+interactions = 50000
+grad_steps = 500000
+references = "peers.csv"
 
 [d3g]
 gamma = 0.99
@@ -46,6 +53,11 @@ ENV,1.0,d3g,0,0,final,100.0,700.0,60,80
 ENV,1.0,d3g,1,1,final,400.0,800.0,60,80
 ENV,1.0,d3g,2,0,final,1000.0,1000.0,60,80
 """.replace("ENV", ENV)
+PEERS = f"""
+{ENV}-100,Peer|<b>*,500.5,20.25,5,=actions,1000,,,"`theirs`, <i>"
+{ENV}-100,qsi,-7,,,,,,,
+"""
+HEADS = ["data", *["ours", "reference", "ours is"] * 3, "reference", "reference"]
 
 
 class Parsed(HTMLParser):
@@ -108,6 +120,11 @@ def reported(interacted: Path, bco: Path, tmp_path_factory: pytest.TempPathFacto
     (cells / f"{ENV}-50-bco" / "status.json").write_text(status("failed", error="disk <full> & gone"))
     (folder / "study.toml").write_text(FIELDS)
     (folder / "results.csv").write_text(RESULTS)
+    shipped = (resources.files("lfo.study.shipped") / "table1.csv").read_text(encoding="utf-8")
+    rows = RunFolder(cells / f"{ENV}-100-d3g").info()["datasets"][0][
+        "transitions"
+    ]  # of the paper's size, for once
+    (folder / "peers.csv").write_text(shipped.replace(",1000000,1000000,", f",{rows},1000000,") + PEERS[1:])
     (folder / "experts.csv").write_text(f"env,episodes,return_mean,return_std\n{ENV},100,998.765,1.5\n")
     (cells / f"{ENV}-100-d3g" / "portrait.png").write_bytes(b"\x89PNG picture")
     written = write_report(folder)
@@ -127,7 +144,7 @@ def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Empty pictures, where the text is what matters."""
 
     def curves(env: str, panels: Sequence[Panel], last: int, folder: Path) -> list[Path]:
-        names = [panel_file(env), *(panel_file(env, panel.random_frac) for panel in panels)]
+        names = [panel_file(env), *(panel_file(env, panel.name) for panel in panels)]
         return [seeds(env, panels, folder / name) for name in names]
 
     def seeds(env: str, panels: Sequence[Panel], path: Path) -> Path:
@@ -151,29 +168,32 @@ def table(parsed: Parsed, heads: list[str]) -> dict[str, list[str]]:
 
 def test_the_tables_by_hand(reported: Path) -> None:
     parsed = Parsed((reported / "report.html").read_text(encoding="utf-8"))
-    main = table(parsed, ["random", *["ours", "paper", "ours is"] * 3])
+    main = table(parsed, HEADS)
     # d3g: mean 500, deviations 400, 100, 500: std sqrt(140000) = 374.2. Two standard errors: s² = 210000 over 3 is
     # 70000, its root 264.6, twice that 529 > 500, so within noise of 1000. bco: 32 ± 2; s² = 8, /2 = 4, and the
     # paper's 4.7² / 10 = 2.2: two errors 5. pi_o: 5 ± 1; s² = 2, /2 = 1: two errors 2, and 3.6 off.
-    assert main["100%"] == [
+    assert main[f"{ENV}, 100% random"] == [
         *["32.00 ± 2.00", "31.0 ± 4.7", "≈"],
         *["500.0 ± 374.2", "1000 ± 0", "≈"],
         *["5.00 ± 1.00", "8.6 ± 0.3", "▼ lower"],
+        *["500.5 ± 20.2", "−7"],
     ]
-    assert main["50%"] == [
+    assert main[f"{ENV}, 50% random"] == [
         *["missing", "12.1 ± 8.3", ""],
         *["missing", "900.2 ± 299.2", ""],
         *["missing", "18.0 ± 2.4", ""],
+        *["–", "–"],
     ]
-    heads = ["random", "seeds", "final score", "IQM of final [95% interval]", "best of rounds (optimistic)"]
-    heads += ["success (≥ 950)", "interactions", "gradient steps", "hours"]
-    full = table(parsed, heads)
-    seeds, final, robust, best, success, *rest = full["100% D3G"]
+    heads = ["data", "column", "seeds", "final score", "IQM of final [95% interval]"]
+    heads += ["best of rounds (optimistic)", "success", "interactions", "gradient steps", "hours"]
+    start = parsed.rows.index(heads) + 1
+    full = {(row[0], row[1]): row[2:] for row in parsed.rows[start : start + 4]}
+    seeds, final, robust, best, success, *rest = full[f"{ENV}, 100% random", "D3G"]
     assert (seeds, final, best, success) == ("3", "500.0 ± 374.2", "833.3 ± 124.7", "50%")
     assert robust.startswith("500.0 [")
     assert rest == ["60", "80", "1.50"]
-    assert full["100% BCO"][0] == "2"
-    assert full["50% BCO"][:2] == ["0", "missing"]
+    assert full[f"{ENV}, 100% random", "BCO"][0] == "2"
+    assert full[f"{ENV}, 50% random", "BCO"][:2] == ["0", "missing"]
 
 
 def test_the_page_stands_alone(reported: Path) -> None:
@@ -191,17 +211,17 @@ def test_the_page_stands_alone(reported: Path) -> None:
     meta = [attributes for tag, attributes in parsed.tags if tag == "meta"]
     assert any("width=device-width" in (tag.get("content") or "") for tag in meta)
     tables = sum(tag == "table" for tag, _ in parsed.tags)
-    assert tables == 3
+    assert tables == 4
     assert sum(a.get("class") == "scroll" and a.get("role") == "region" for _, a in parsed.tags) == tables
 
 
 def test_markdown_shows_the_same(reported: Path) -> None:
     text = (reported / "report.md").read_text(encoding="utf-8")
     assert (
-        "| 100% | 32.00 ± 2.00 | 31.0 ± 4.7 | ≈ | 500.0 ± 374.2 | 1000 ± 0 | ≈ | 5.00 ± 1.00 | 8.6 ± 0.3 | ▼ lower |"
-        in text.splitlines()
+        f"| {ENV}, 100% random | 32.00 ± 2.00 | 31.0 ± 4.7 | ≈ | 500.0 ± 374.2 | 1000 ± 0 | ≈ "
+        "| 5.00 ± 1.00 | 8.6 ± 0.3 | ▼ lower | 500.5 ± 20.2 | −7 |" in text.splitlines()
     )
-    assert "| random | BCO ours | BCO paper |" in text
+    assert "| data | BCO ours | BCO reference | BCO ours is |" in text
     for name in (f"curves-{ENV}.png", f"seeds-{ENV}.png"):
         assert f"](figures/{name})" in text
         assert (reported / "figures" / name).read_bytes().startswith(b"\x89PNG")
@@ -212,7 +232,7 @@ def test_what_is_missing_is_named(reported: Path) -> None:
     parsed = Parsed((reported / "report.html").read_text(encoding="utf-8"))
     for line in (
         f"{ENV}, 50% random, BCO failed: disk <full> & gone",
-        f"{ENV}, not started yet: 50% D3G",
+        f"{ENV}, 50% random, not started yet: D3G",
         f"{ENV}, 100% random, BCO has no score of seed 2; the others are shown",
     ):
         assert line in parsed.text
@@ -255,18 +275,18 @@ def test_under_the_papers_protocol_the_best_round_counts(study: Path) -> None:
     (study / "study.toml").write_text(FIELDS.replace('"final"', '"paper"'))
     write_report(study)
     parsed = Parsed((study / "report.html").read_text(encoding="utf-8"))
-    main = table(parsed, ["random", *["ours", "paper", "ours is"] * 3])
-    assert main["100%"][3:5] == ["833.3 ± 124.7", "1000 ± 0"]
-    assert main["100%"][6:8] == ["5.00 ± 1.00", "8.6 ± 0.3"]  # π_o has no rounds
+    main = table(parsed, HEADS)
+    assert main[f"{ENV}, 100% random"][3:5] == ["833.3 ± 124.7", "1000 ± 0"]
+    assert main[f"{ENV}, 100% random"][6:8] == ["5.00 ± 1.00", "8.6 ± 0.3"]  # π_o has no rounds
     assert "best of rounds; of π" in parsed.text
 
 
 @pytest.mark.usefixtures("no_pictures")
 def test_a_study_that_has_just_begun(tmp_path: Path) -> None:
-    (tmp_path / "study.toml").write_text(FIELDS)
+    (tmp_path / "study.toml").write_text(FIELDS.replace('references = "peers.csv"', ""))
     write_report(tmp_path)
     text = Parsed((tmp_path / "report.html").read_text(encoding="utf-8")).text
-    assert f"{ENV}, not started yet: 50% BCO, 50% D3G, 100% BCO, 100% D3G" in text
+    assert f"{ENV}, 100% random, not started yet: BCO, D3G" in text
     assert "0 of 4" in text
     (tmp_path / "results.csv").write_text("")
     assert all(len(cell.scores) == 0 for cell in read_results(tmp_path).cells)
@@ -321,7 +341,65 @@ def test_rounds_are_those_of_the_run(reported: Path) -> None:
     ],
 )
 def test_the_rule(ours: list[float], paper: tuple[float, float], expected: str) -> None:
-    assert verdict(np.array(ours, float), Published(*paper)) == expected
+    reference = Reference("d", "D3G", *paper, members=10, sizes={}, given="", source="")
+    assert verdict(np.array(ours, float), reference) == expected
+
+
+def test_nothing_is_judged_across_sizes_that_differ_by_more_than_four() -> None:
+    reference = Reference("d", "D3G", 1.0, 0.0, 10, {"steps": 400, "interactions": 100}, "", "")
+    assert not why_not_judged({"steps": 100, "interactions": 400}, reference)
+    assert why_not_judged({"steps": 99, "interactions": 100}, reference) == "99 gradient steps against 400"
+    assert why_not_judged({"steps": 1601}, reference) == "1,601 gradient steps against 400"
+    assert why_not_judged({"transitions": 1}, reference) == "its transitions are not known"
+    assert "spread" in why_not_judged({}, replace(reference, std=None))
+    assert "members" in why_not_judged({}, replace(reference, members=None))
+
+
+def test_table_1_ships_as_references() -> None:
+    """30 numbers; the ones the deck's headline is about."""
+    found = read_references("table1")
+    assert len(found) == 2 * 5 * 3
+    for (row, label), expected in {
+        ("InvertedPendulum-v5-100", "d3g"): (1000, 0),
+        ("InvertedPendulum-v5-25", "d3g"): (602.1, 487.4),
+        ("Reacher-v5-0", "pi_o"): (-4.1, 0.7),
+        ("Reacher-v5-100", "bco"): (-9.7, 0.8),
+    }.items():
+        assert (found[row, label].mean, found[row, label].std) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("d,,1", "line 2: label: expected a value, found nothing"),
+        ("d,x,much", "line 2: return_mean: expected a number, found 'much'"),
+        ("d,x,1,-2", "line 2: return_std: expected a number, found '-2'"),
+        ("d,x,1\nd,X,2", "line 3: expected one number of X on d, found another; remove one"),
+    ],
+)
+def test_a_wrong_table_of_references_is_told_with_its_line(line: str, told: str, tmp_path: Path) -> None:
+    path = tmp_path / "peers.csv"
+    path.write_text(f"data,label,return_mean,return_std\n{line}\n")
+    with pytest.raises(LfoError) as caught:
+        read_references(str(path))
+    assert str(caught.value).startswith(f"{path}: {told}")
+
+
+def test_text_from_outside_is_shown_as_it_is(reported: Path) -> None:
+    page, markdown = ((reported / name).read_text("utf-8") for name in ("report.html", "report.md"))
+    parsed = Parsed(page)
+    assert "Peer|<b>*" in parsed.text
+    assert "`theirs`, <i>" in parsed.text
+    assert not {"b", "i"} & {tag for tag, _ in parsed.tags}
+    assert r"| Peer\|\<b\>\* reference |" in markdown
+    assert r"| \`theirs\`, \<i\> |" in markdown
+    assert r"failed: disk \<full\> \& gone" in markdown
+    rows = {row["label"]: row for row in read_csv(reported / "report.csv") if row["data"] == f"{ENV}-100"}
+    assert (rows["Peer|<b>*"]["given"], rows["qsi"]["return_mean"]) == ("'=actions", "-7.0")
+    assert (rows["d3g"]["return_mean"], rows["d3g"]["steps"], rows["d3g"]["source"]) == (
+        *("500.0", "1000000"),
+        "this study",
+    )
 
 
 @pytest.mark.usefixtures("no_pictures")
@@ -355,7 +433,7 @@ def test_stopped_seeds_are_named_and_not_counted(study: Path) -> None:
     run.write_info({**run.info(), "stopped": {"1": "critic_loss not finite at step 1234"}})
     write_report(study)
     text = (study / "report.md").read_text(encoding="utf-8")
-    told = f"**{ENV}, 100% random, D3G:** seed 1 stopped (critic_loss not finite at step 1234): not counted"
+    told = f"**{ENV}, 100% random, D3G:** seed 1 stopped (critic\\_loss not finite at step 1234): not counted"
     assert text.count(told) == 1
     cell = read_results(study).of(Cell(f"{ENV}-100", "d3g"))
     assert (cell.scores.seeds, cell.scores.final.tolist()) == (("0", "2"), [100, 1000])
@@ -383,7 +461,9 @@ def test_success_is_the_environments_own_threshold(env: str, expected: float | N
 
 @pytest.mark.usefixtures("no_pictures")
 def test_one_minus_sign_on_the_page(tmp_path: Path) -> None:
-    (tmp_path / "study.toml").write_text(FIELDS.replace(ENV, "Reacher-v5"))
+    (tmp_path / "study.toml").write_text(
+        FIELDS.replace(ENV, "Reacher-v5").replace('references = "peers.csv"', "")
+    )
     rows = RESULTS.replace(ENV, "Reacher-v5").replace(",final,", ",final,-")
     (tmp_path / "results.csv").write_text(rows.replace("-nan", "nan"))
     (tmp_path / "experts.csv").write_text("env,episodes,return_mean,return_std\nReacher-v5,100,-4.125,1.5\n")
@@ -410,20 +490,20 @@ def test_of_equal_curves_and_published_lines_both_are_seen() -> None:
 
     lines = tuple(
         figures.Line(
-            algo,
+            style,
             np.array([10.0, 20.0]),
             np.full((2, 2), 1000.0),
             np.array([0, 1]),
             np.full(2, 1000.0),
-            Published(1000.0, 0.0),
+            Reference("d", algo, 1000.0, 0.0, 10, {}, "", ""),
         )
-        for algo in ("d3g", "bco")
+        for algo, style in figures.styles({"d3g": "d3g", "bco": "bco"}).items()
     )
     ax = Figure().subplots()
-    figures._curves_panel(ax, Panel(0.5, lines, -4.125), (21.0, 0.0, 1100.0))
+    figures._curves_panel(ax, Panel("row", "50% random actions", lines, -4.125), (21.0, 0.0, 1100.0))
     below, above = (line for line in ax.lines if line.get_marker() in ("o", "s"))
     assert below.get_linewidth() > 1.5 * above.get_linewidth()
-    styles = [figures._paper(algo, place, 2)["linestyle"] for place, algo in enumerate(("d3g", "bco"))]
+    styles = [figures._reference(line.style, place, 2)["linestyle"] for place, line in enumerate(lines)]
     (first, (on, off)), (second, same) = styles
     assert (on, off) == same
     assert on <= first - second <= off  # one line's dashes fall into the other's gaps
@@ -449,7 +529,7 @@ def test_texts_are_escaped_and_marked(tmp_path: Path) -> None:
     assert ("td", {"class": "good"}) in parsed.tags
     markdown = page.to_markdown("T & t", blocks)
     assert "| k | G v |\n| --- | --: |\n| a\\|b | 5 |" in markdown
-    assert markdown.startswith("# T & t\n\n## A < B\n")
+    assert markdown.startswith("# T \\& t\n\n## A < B\n")
 
 
 def test_numbers_are_finite_in_every_page(reported: Path) -> None:
