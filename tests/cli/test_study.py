@@ -524,9 +524,13 @@ def test_a_ray_cluster_that_loses_a_process_and_a_node_ends_as_if_nothing_had_be
 ) -> None:
     cluster_utils = pytest.importorskip("ray.cluster_utils", reason="Ray is not installed")
     out, small = tmp_path / "study", {"object_store_memory": 80 << 20}
-    cluster = cluster_utils.Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **small}
-    )
+    soon = {
+        "health_check_period_ms": 200,
+        "health_check_initial_delay_ms": 0,
+        "health_check_timeout_ms": 2000,
+    }
+    head = {"num_cpus": 0, "include_dashboard": False, "_system_config": soon, **small}
+    cluster = cluster_utils.Cluster(initialize_head=True, head_node_args=head)
     nodes = [cluster.add_node(num_cpus=1, **small) for _ in range(2)]
     killed: list[int] = []
 

@@ -197,6 +197,7 @@ def _connect(resources: Resources) -> None:
             "cluster"
         )
     logging.getLogger("ray").setLevel(logging.ERROR)  # its advice on authentication is in docs/cluster.md
+    ray._private.worker._worker_logs_enabled = False  # raylets would write to standard output
     own = {"num_cpus": (resources.jobs or available_cores()) * resources.cores, "include_dashboard": False}
     ray.init(
         address=resources.address or "local",
