@@ -66,8 +66,8 @@ class Instant:
 
 def dry(folder: Path, count: int) -> None:
     """The scheduler alone: every status is written, no data and no runs."""
-    fractions = tuple(k / 1_000 for k in range(count // 10))
-    envs = ("Reacher-v5", "InvertedPendulum-v5", "Hopper-v5", "Walker2d-v5", "Acrobot-v1")
+    fractions = tuple(k / 10_000 for k in range(count // 4))
+    envs = ("Reacher-v5", "InvertedPendulum-v5")
     study = Study(envs, fractions, ("bco", "d3g"), datasets=1)
     for name in ("data", "cells", "logs"):
         (folder / name).mkdir()

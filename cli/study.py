@@ -122,6 +122,9 @@ def _tables(ctx: click.Context, param: click.Parameter, values: tuple[str, ...])
 )
 @click.option("--status", is_flag=True, help="Only show where the study in DIR stands.")
 @click.option("--report", is_flag=True, help="Only write the report of what is finished.")
+@click.option(
+    "--dry-run", is_flag=True, help="Only check the study, and list its cells with an estimate of the time."
+)
 def command(
     what: str,
     output: Path | None,
@@ -134,6 +137,7 @@ def command(
     gpus: float | None,
     status: bool,
     report: bool,
+    dry_run: bool,
     **options: Any,
 ) -> None:
     """Run a whole table: collect data, train, interact, evaluate and report.
@@ -156,6 +160,9 @@ def command(
         _look(output or Path(what), report)
         return
     given = {name: value for name, value in options.items() if value is not None and value is not False}
+    if dry_run:
+        _list(what, output, {**given, **settings})
+        return
     study, folder = _study(what, output, {**given, **settings}), output or Path(what)
     from lfo.study.scheduler import run
 
@@ -204,6 +211,26 @@ def _look(folder: Path, report: bool) -> None:
         console.print(Group(*table(found)))
     else:
         click.echo("\n".join(line.plain for line in table(found)))
+
+
+def _list(what: str, output: Path | None, options: dict[str, Any]) -> None:
+    """Print what a start would do: the data sets, the cells, and the time they take on one core."""
+    from lfo.study.cell import work_units
+    from lfo.study.spec import cells, load_study, require_ready
+
+    stored = Path(what) / "study.toml"
+    study = load_study(stored if stored.is_file() else what, options)
+    require_ready(study, output or Path(what))
+    width, total = max(len(cell.name) for cell in cells(study)), 0.0
+    for cell in cells(study):
+        train, round_, final = work_units(study, cell)
+        seconds = (train + study.sized(cell.algo).rounds * round_ + final) / 100
+        total += seconds
+        click.echo(f"{cell.name:{width}}  about {duration(seconds)}")
+    click.echo(
+        f"{len(study.rows)} data sets × {len(study.algos)} columns = {len(cells(study))} cells of "
+        f"{len(study.seeds)} seeds, about {duration(total)} on one core"
+    )
 
 
 def _study(what: str, output: Path | None, options: dict[str, Any]) -> Study:
@@ -289,7 +316,8 @@ def table(found: Overview, height: int = 10_000) -> list[Text]:
     order, width = list(_STYLES), max((len(row.cell.name) for row in found.rows), default=0)
     room = height - 1 if len(found.rows) < height else height - 2
     kept = sorted(found.rows, key=lambda row: order.index(row.status.state))[: max(1, room)]
-    shown = [_line(row, width) for row in found.rows if row in kept]
+    names = {row.cell for row in kept}
+    shown = [_line(row, width) for row in found.rows if row.cell in names]
     if left_out := len(found.rows) - len(kept):
         shown.append(Text(f"… and {left_out} more"))
     counts = [(found.count(state), state) for state in ("done", "failed", "stopped")]

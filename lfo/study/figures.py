@@ -255,7 +255,8 @@ def seeds(env: str, panels: Sequence[Panel], path: Path) -> Path:
     crowded = max(map(len, titles)) * len(titles) > 9 * figure.get_figwidth()
     ax.set_xticks(range(len(panels)), titles)
     if crowded:
-        ax.tick_params(axis="x", labelrotation=20)
+        for tick in ax.get_xticklabels():
+            tick.set(rotation=20, ha="right", rotation_mode="anchor")
     ax.set(title=env, ylabel="final score of each seed")
     ax.set_xlim(-0.6, len(panels) - 0.4)
     plain_axes(ax)

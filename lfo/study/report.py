@@ -427,7 +427,7 @@ def _panels(results: Results, env: str) -> list[Panel]:
                 Line(looks[column], one.interactions, one.rounds, one.strata, one.scores.final, reference)
             )
         own = results.pi_o.get(row)
-        title = row if row in study.data else f"{100 * data.random_frac:.10g}% random actions"
+        title = row if row in study.data else f"{100 * data.random_frac:.10g}% random"
         panels.append(
             Panel(
                 row,
@@ -535,7 +535,7 @@ def _sizes_table(results: Results) -> Table:
     """What the numbers of each column and of each reference were made with."""
     study = results.study
     heads = [
-        "column",
+        "number",
         "algorithm",
         "transitions",
         "gradient steps",
@@ -562,7 +562,12 @@ def _sizes_table(results: Results) -> Table:
         if reference.data in study.rows:
             sizes_of = (f"{reference.sizes[size]:,}" if size in reference.sizes else NONE for size in SIZES)
             members = NONE if reference.members is None else str(reference.members)
-            words: list[str | Mark] = [verbatim(reference.label), NONE, *sizes_of, members]
+            words: list[str | Mark] = [
+                f"reference: {verbatim(label(reference.label))}",
+                NONE,
+                *sizes_of,
+                members,
+            ]
             words += [verbatim(reference.given or NONE), verbatim(reference.source)]
             known += [words] if words not in known else []
     return Table("What the numbers were made with", heads, [*rows, *known])

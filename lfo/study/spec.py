@@ -476,8 +476,9 @@ def flat(study: Study) -> dict[str, Any]:
             name: {key: value for key, value in vars(row).items() if value != getattr(_EMPTY, key)}
             for name, row in data.items()
         }
-    if not values["variants"]:
-        del values["variants"]
+    for name in ("envs", "random_frac", "variants"):
+        if not values[name]:
+            del values[name]
     return values
 
 

@@ -6,6 +6,7 @@ import heapq
 import json
 import os
 import socket
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timezone
@@ -120,11 +121,13 @@ def overview(
         with locked(folder / ".lock") as free:
             running = not free
     found = known or {cell: read_status(folder, cell) for cell in cells(study)}
+    speeds = _Speeds(found)
+    data = {row: _data(folder, study.files(row)) for row in study.rows}
     found = {
         cell: status if running and _is_alive(status) else _stopped(status) for cell, status in found.items()
     }
     rows = tuple(
-        Row(cell, status, _seconds_left(cell, found), _data(folder, study.files(cell.data)))
+        Row(cell, status, speeds.seconds_left(cell, status), data[cell.data])
         for cell, status in found.items()
     )
     return Overview(rows, running, _all_left(rows))
@@ -147,19 +150,29 @@ def _data(folder: Path, names: tuple[str, ...]) -> tuple[int, int]:
     return sum((folder / name).is_file() for name in names), len(names)
 
 
-def _seconds_left(cell: Cell, found: Mapping[Cell, Status]) -> float | None:
-    """The rest of a cell at its own speed, or else at that of its algorithm's other cells."""
-    mine = found[cell]
-    if mine.state == "done":
-        return 0.0
-    # Below a hundredth of a cell, the time went into starting the process.
-    begun = {other: status for other, status in found.items() if status.done >= 0.01 * status.total > 0}
-    alike = [status for other, status in begun.items() if other.algo == cell.algo]
-    measured = [mine] if mine.done >= 0.05 * mine.total > 0 else alike or list(begun.values())
-    if not measured or mine.total == 0:
-        return None
-    speed = sum(status.done for status in measured) / max(sum(status.seconds for status in measured), 1e-3)
-    return (mine.total - mine.done) / speed
+class _Speeds:
+    """Units of work a second, of each algorithm and of all cells that have begun."""
+
+    def __init__(self, found: Mapping[Cell, Status]) -> None:
+        self.done, self.seconds = defaultdict[str | None, float](float), defaultdict[str | None, float](float)
+        for cell, status in found.items():
+            # Below a hundredth of a cell, the time went into starting the process.
+            if status.done >= 0.01 * status.total > 0:
+                for key in (cell.algo, None):
+                    self.done[key] += status.done
+                    self.seconds[key] += status.seconds
+
+    def seconds_left(self, cell: Cell, status: Status) -> float | None:
+        """The rest of a cell at its own speed, or else at that of its column's other cells, or else of all."""
+        if status.state == "done":
+            return 0.0
+        if status.total == 0 or not self.done:
+            return None
+        key = cell.algo if cell.algo in self.done else None
+        done, seconds = self.done[key], self.seconds[key]
+        if status.done >= 0.05 * status.total:
+            done, seconds = status.done, status.seconds
+        return (status.total - status.done) / (done / max(seconds, 1e-3))
 
 
 def _all_left(rows: tuple[Row, ...]) -> float | None:

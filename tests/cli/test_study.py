@@ -440,7 +440,7 @@ def test_a_study_of_an_older_version_is_resumed(tmp_path: Path) -> None:
         work_on(study, one, out, "cpu")
     assert (out / cell.path / "interactions.h5").read_bytes() == before  # nothing was done again
     assert d3g("study", out).code == 0
-    assert rows(out) == [row | {"stopped": ""} for row in old]
+    assert rows(out) == [row | {"data": "InvertedPendulum-v5-100", "stopped": ""} for row in old]
     assert "expected {'batch_size': 16}, as the study was started" in error(
         "study", out, "--set", "gamma=0.5"
     )
