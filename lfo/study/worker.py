@@ -38,6 +38,8 @@ from lfo.study.executors.process import FORKS, MACHINE_FAULT, STOPPED
 from lfo.study.spec import DataSet, Study, cells, load_study
 from lfo.study.status import is_done
 
+CELL_IMPORTS = ("lfo.study.cell", "lfo.reporting.portraits", "gymnasium.envs.mujoco", "torch._dynamo")
+"""What cells import; torch imports the last one with its first optimiser."""
 EXPERT_SEED = 2_000_000
 """Of the starts of the experts' episodes."""
 EXPERT_EPISODES = 100
@@ -53,8 +55,7 @@ def main() -> None:
         if not FORKS:
             _do_and_exit(folder, device, request)
         if request["task"].startswith("cells/"):
-            with suppress(Exception):  # the task will say what is wrong
-                import_module("lfo.study.cell")
+            _import_what_cells_need()
         with warnings.catch_warnings():
             warnings.simplefilter(
                 "ignore", DeprecationWarning
@@ -65,6 +66,13 @@ def main() -> None:
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         with suppress(BrokenPipeError):  # the parent died
             os.write(1, b"%d\n" % code)
+
+
+def _import_what_cells_need() -> None:
+    """Import here, once, what every cell would import in its fork: some five seconds."""
+    for name in CELL_IMPORTS:
+        with suppress(Exception):  # the task will say what is wrong
+            import_module(name)
 
 
 def _next_line() -> bytes:
