@@ -18,7 +18,7 @@ from pathlib import Path
 from lfo.cli.study import _Live
 from lfo.study import scheduler
 from lfo.study.spec import Cell, Study, cells, load_study, to_toml
-from lfo.study.status import Status, overview, read_status, write_status
+from lfo.study.status import overview, read_status
 
 SLEEPER = """
 import time, gymnasium, numpy
@@ -41,11 +41,10 @@ gymnasium.register("Sleeper-v0", Sleeper)
 
 
 class Instant:
-    """Does tasks at once, as far as a status can tell."""
+    """Does nothing, at once."""
 
-    def __init__(self, folder: Path, study: Study, places: int = 64) -> None:
-        self.folder, self.places, self.at_work = folder, places, list[str]()
-        self.cells = {cell.path: cell for cell in cells(study)}
+    def __init__(self, places: int = 64) -> None:
+        self.places, self.at_work = places, list[str]()
 
     def room(self) -> int:
         return self.places - len(self.at_work)
@@ -55,17 +54,13 @@ class Instant:
 
     def ended(self, seconds: float) -> list[tuple[str, str | None]]:
         found, self.at_work = self.at_work, []
-        for name in found:
-            if name in self.cells:
-                status = read_status(self.folder, self.cells[name])
-                write_status(self.folder, self.cells[name], Status("done", status.total, status.total, 5.0))
         return [(name, None) for name in found]
 
     def stop(self) -> None: ...
 
 
 def dry(folder: Path, count: int) -> None:
-    """The scheduler alone: every status is written, no data and no runs."""
+    """The scheduler alone: nothing is done."""
     fractions = tuple(k / 10_000 for k in range(count // 4))
     envs = ("Reacher-v5", "InvertedPendulum-v5")
     study = Study(envs, fractions, ("bco", "d3g"), datasets=1)
@@ -76,7 +71,7 @@ def dry(folder: Path, count: int) -> None:
     tasks = scheduler._missing(folder, study)
     found = time.perf_counter()
     live = _Live()
-    work = scheduler._Work(folder, study, Instant(folder, study), live.show)
+    work = scheduler._Work(folder, study, Instant(), live.show)
     failed = work.do(tasks)
     done = time.perf_counter()
     overview(folder)

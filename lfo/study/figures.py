@@ -153,6 +153,7 @@ def _span(panels: Sequence[Panel]) -> tuple[float, float]:
 
 def _curves_panel(ax: Axes, panel: Panel, limits: tuple[float, float, float]) -> None:
     count = len(panel.lines)
+    dashed = [line.style for line in panel.lines if line.reference is not None]
     for place, line in enumerate(panel.lines):
         if line.scores.size:
             low, high = stratified_interval(line.scores, line.strata, statistic=mean)
@@ -160,7 +161,7 @@ def _curves_panel(ax: Axes, panel: Panel, limits: tuple[float, float, float]) ->
             ax.fill_between(line.interactions, low, high, color=line.style.colour, **band)
             ax.plot(line.interactions, line.scores.mean(axis=0), **_curve(line.style, place, count))
         if line.reference is not None:
-            ax.axhline(line.reference.mean, **_reference(line.style, place, count))
+            ax.axhline(line.reference.mean, **_reference(line.style, dashed.index(line.style), len(dashed)))
     for nth, other in enumerate(panel.others):
         ax.axhline(other.mean, **_other(nth))
     title = panel.title
@@ -229,7 +230,7 @@ def _handles(panels: Sequence[Panel]) -> list[Line2D]:
 
 
 def seeds(env: str, panels: Sequence[Panel], path: Path) -> Path:
-    """Draw every seed's final score as a dot; lines across and grey crosses mark references."""
+    """Draw every seed's final score as a dot; lines across and grey signs mark references."""
     from matplotlib.figure import Figure
 
     others = _others(panels)
@@ -242,12 +243,12 @@ def seeds(env: str, panels: Sequence[Panel], path: Path) -> Path:
             _dots(ax, line, place + (nth - (slots - 1) / 2) * width, width)
         for other in panel.others:
             nth = others[other.label]
-            style: dict[str, Any] = {"color": MUTED, "linestyle": "", "capsize": 2, "elinewidth": 1}
+            style: dict[str, Any] = {"color": MUTED, "linestyle": "", "mfc": "white", "elinewidth": 1}
             ax.errorbar(
                 place + (len(panel.lines) + nth - (slots - 1) / 2) * width,
                 other.mean,
                 yerr=other.std,
-                marker="x+1234|_"[nth % 8],
+                marker="osD^vPX*"[nth % 8],
                 label=other.label,
                 **style,
             )

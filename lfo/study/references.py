@@ -123,14 +123,14 @@ def why_not_judged(sizes: Mapping[str, int], reference: Reference) -> str:
     """
     if reference.std is None or not reference.members:
         return "its spread or its number of members is not known"
-    reasons = []
-    for size, ours in sizes.items():
-        theirs = reference.sizes.get(size)
-        if not theirs:
-            reasons.append(f"its {_WORDS[size]} are not known")
-        elif max(ours, theirs) > FACTOR * min(ours, theirs):
-            reasons.append(f"{ours:,} {_WORDS[size]} against {theirs:,}")
-    return ", ".join(reasons)
+    unknown = [_WORDS[size] for size in sizes if not reference.sizes.get(size)]
+    if unknown:
+        return f"its {', '.join(unknown)} are not known"
+    return ", ".join(
+        f"{ours:,} {_WORDS[size]} against {theirs:,}"
+        for size, ours in sizes.items()
+        if max(ours, theirs := reference.sizes[size]) > FACTOR * min(ours, theirs)
+    )
 
 
 _WORDS = {"transitions": "transitions", "steps": "gradient steps", "interactions": "interactions"}

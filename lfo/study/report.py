@@ -40,7 +40,7 @@ from lfo.reporting.numbers import NONE, mean_std, number, spread, whole_range
 from lfo.reporting.statistics import Array, iqm, stratified_interval
 from lfo.runs.folder import RunFolder
 from lfo.runs.scores import PI_O, read_rounds, stopped_members
-from lfo.study.figures import Line, Panel, curves, panel_file, seeds, styles
+from lfo.study.figures import FEW, Line, Panel, curves, panel_file, seeds, styles
 from lfo.study.references import FACTOR, SIZES, Reference, read_references, verdict, why_not_judged
 from lfo.study.spec import Cell, Study, cells, flat, load_study, stem
 from lfo.study.status import Status, read_status
@@ -400,8 +400,8 @@ def _draw(results: Results, figures: Path) -> _Pictures:
             Picture(
                 f"figures/seeds-{safe}.png",
                 f"{env}: the final score of every seed as a dot, by data set and column of the table; lines across and "
-                "crosses mark references. The table of every cell has the numbers.",
-                f"{env}. Each dot is a seed, in the order of the seeds. Lines across and crosses are references.",
+                "grey signs mark references. The table of every cell has the numbers.",
+                f"{env}. Each dot is a seed, in the order of the seeds. Lines across and grey signs are references.",
             )
         )
     for cell in results.cells:
@@ -487,7 +487,8 @@ def _blocks(results: Results, pictures: _Pictures) -> list[Block]:
         blocks += [Heading("What is missing"), Items(missing, alert=True)]
     if pictures.curves:
         blocks += [Heading("Return against interactions"), *pictures.curves]
-    blocks += [Heading("Every seed"), Gallery(pictures.seeds)]
+    wide = len(study.algos) + len(results.others) > FEW
+    blocks += [Heading("Every seed"), *(pictures.seeds if wide else [Gallery(pictures.seeds)])]
     blocks += [Heading("Every cell in full"), _full_table(results)]
     if pictures.portraits:
         blocks += [Heading("What was learned"), Text(_PORTRAITS), Gallery(pictures.portraits)]
@@ -716,7 +717,7 @@ def _full_table(results: Results) -> Table:
     heads += ["best of rounds (optimistic)", "success", "interactions", "gradient steps", "hours"]
     rows = [_full_row(results.study, found) for found in results.cells]
     known = [n for n in range(len(heads)) if any(row[n] != NONE for row in rows)]
-    return Table("Every cell", [heads[n] for n in known], [[row[n] for n in known] for row in rows])
+    return Table("Scores", [heads[n] for n in known], [[row[n] for n in known] for row in rows])
 
 
 def _full_row(study: Study, found: CellResults) -> list[str]:

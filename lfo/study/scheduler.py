@@ -12,7 +12,7 @@ import shlex
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -33,7 +33,7 @@ from lfo.study.spec import (
     same_study,
     to_toml,
 )
-from lfo.study.status import Overview, Status, is_done, overview, read_status, write_status
+from lfo.study.status import Overview, is_done, overview, read_all, read_status, write_status, write_totals
 from lfo.training.interrupts import interruptible
 
 WAIT_SECONDS = 0.2
@@ -140,7 +140,7 @@ def _agree(folder: Path, study: Study) -> Study:
 def _missing(folder: Path, study: Study) -> list[Task]:
     """What to make, in the order of starting: data, the experts, then cells, the longest first.
 
-    Every cell gets a status, so that the live table has all of them from the start.
+    What is left of earlier failures and of processes that were killed is cleared.
     """
     unfinished: list[Task] = []
     users: dict[str, list[Cell]] = defaultdict(list)
@@ -150,11 +150,13 @@ def _missing(folder: Path, study: Study) -> list[Task]:
             continue
         train, round_, final = work_units(study, cell)
         total = train + study.sized(cell.algo).rounds * round_ + final
-        write_status(folder, cell, replace(before, state="waiting", total=round(total), error=None))
+        if before.state != "waiting" or before.error:
+            write_status(folder, cell, replace(before, state="waiting", total=round(total), error=None))
         needs = study.files(cell.data)
         for name in needs:
             users[name].append(cell)
         unfinished.append(Task(cell.path, needs, (cell,), total))
+    write_totals(folder, {task.cells[0]: round(task.cost) for task in unfinished})
     wanted = [name for row in study.rows for name in study.files(row)]
     data = [Task(name, (), tuple(users[name])) for name in wanted if not (folder / name).is_file()]
     known = {row["env"] for row in read_csv(folder / "experts.csv")}
@@ -177,7 +179,7 @@ class _Work:
     ) -> None:
         self.folder, self.study, self.workers = folder, study, workers
         self.results = Results(folder, study)
-        self.statuses = {cell: read_status(folder, cell) for cell in cells(study)}
+        self.statuses = read_all(folder, study)
         self.failed: dict[str, str] = {}
         self.running: dict[str, Task] = {}
         self.ready: list[tuple[int, Task]] = []
@@ -228,13 +230,10 @@ class _Work:
             _, task = heapq.heappop(self.ready)
             self.workers.start(task.name)
             self.running[task.name] = task
-            if task.name.startswith("data/"):
-                self._set(task.cells, "collecting", of="waiting")
 
     def _end(self, task: Task, reason: str | None) -> None:
         """Note that a task ended, and what that means for those that need it."""
-        for cell in task.cells if task.name.startswith("cells/") else ():
-            self.statuses[cell] = read_status(self.folder, cell)
+        self._look(task)
         dependent = self.waiting.pop(task.name, [])
         if reason is not None:
             self._fail([task, *(other for _, other in dependent if other in self.missing)], reason)
@@ -244,7 +243,6 @@ class _Work:
                 self.missing[other].discard(task.name)
                 if not self.missing[other]:
                     del self.missing[other]
-                    self._set(other.cells, "waiting", of="collecting")
                     heapq.heappush(self.ready, (index, other))
 
     def _fail(self, tasks: Sequence[Task], reason: str) -> None:
@@ -254,21 +252,20 @@ class _Work:
             told = reason if task is first else f"no {first.name}: {reason}"
             self.failed[task.name] = told
             self.missing.pop(task, None)
-            if task.name.startswith("cells/"):
-                self._set(task.cells, "failed", error=told)
-
-    def _set(self, those: Iterable[Cell], state: str, *, of: str = "", error: str | None = None) -> None:
-        for cell in those:
-            before = self.statuses.get(cell, Status())
-            if not of or before.state == of:
-                self.statuses[cell] = replace(before, state=state, error=error)
+            for cell in task.cells if task.name.startswith("cells/") else ():
+                self.statuses[cell] = replace(self.statuses[cell], state="failed", error=told)
                 write_status(self.folder, cell, self.statuses[cell])
+
+    def _look(self, task: Task) -> None:
+        """Read the status of the cell that a task is."""
+        for cell in task.cells if task.name.startswith("cells/") else ():
+            found = read_status(self.folder, cell)
+            self.statuses[cell] = found if found.total else self.statuses[cell]
 
     def _overview(self, *, running: bool) -> Overview:
         """Where the study stands; only cells at work are read again."""
         for task in self.running.values():
-            for cell in task.cells if task.name.startswith("cells/") else ():
-                self.statuses[cell] = read_status(self.folder, cell)
+            self._look(task)
         return overview(self.folder, running=running, study=self.study, known=self.statuses)
 
 

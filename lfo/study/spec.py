@@ -257,6 +257,12 @@ def parts() -> tuple[str, ...]:
     return (*registry.names(), INVERSE)
 
 
+@cache
+def _kinds(cls: type[Any]) -> dict[str, Any]:
+    """A dataclass's fields, each with its check."""
+    return get_type_hints(cls, include_extras=True)
+
+
 def study_fields(values: Mapping[str, Any], where: str | Path) -> dict[str, Any]:
     """Check fields that were given.
 
@@ -267,7 +273,7 @@ def study_fields(values: Mapping[str, Any], where: str | Path) -> dict[str, Any]
     Raises:
         LfoError: an unknown field, or a value of the wrong type or out of range.
     """
-    kinds = get_type_hints(Study, include_extras=True) | dict.fromkeys(parts(), _TABLE)
+    kinds = _kinds(Study) | dict.fromkeys(parts(), _TABLE)
     kinds |= {"data": _TABLES, "variants": _TABLES}
     del kinds["settings"]
     checked = check_all(values, kinds, where, "a field of a study")
@@ -287,7 +293,7 @@ def study_fields(values: Mapping[str, Any], where: str | Path) -> dict[str, Any]
 def _data_set(name: str, table: Mapping[str, Any], where: str | Path) -> DataSet:
     told = f"{where}: data.{name}"
     _require_name(name, told)
-    checked = check_all(table, get_type_hints(DataSet, include_extras=True), told, "a field of a data set")
+    checked = check_all(table, _kinds(DataSet), told, "a field of a data set")
     if "env" not in checked:
         raise LfoError(
             f"{told}: env: expected the environment to act in, found nothing; add env = 'Hopper-v5'"
@@ -309,7 +315,7 @@ def _variant(name: str, table: Mapping[str, Any], where: str | Path) -> dict[str
     _require_name(name, told)
     if name in (*registry.known(), INVERSE):
         raise LfoError(f"{told}: expected a name that no algorithm has, found {name}; choose another")
-    study = get_type_hints(Study, include_extras=True)
+    study = _kinds(Study)
     kinds = {size: study[size] for size in SIZES} | {INVERSE: _TABLE}
     checked = check_all({key: table[key] for key in kinds if key in table}, kinds, told, "a size")
     _refuse_own(checked.get(INVERSE, {}), f"{told}: {INVERSE}")
@@ -467,7 +473,7 @@ def _shipped(suffix: str) -> list[str]:
 
 
 def flat(study: Study) -> dict[str, Any]:
-    """Every field, and every table that is not empty, by name; of a data set what is not the default."""
+    """Every field that is not empty, and every table, by name; of a data set what is not the default."""
     values = {known.name: getattr(study, known.name) for known in fields(study)}
     tables, data = values.pop("settings"), values.pop("data")
     values |= {name: dict(table) for name, table in tables.items()}
@@ -476,10 +482,7 @@ def flat(study: Study) -> dict[str, Any]:
             name: {key: value for key, value in vars(row).items() if value != getattr(_EMPTY, key)}
             for name, row in data.items()
         }
-    for name in ("envs", "random_frac", "variants"):
-        if not values[name]:
-            del values[name]
-    return values
+    return {name: value for name, value in values.items() if value not in ((), {})}
 
 
 _EMPTY = DataSet("")

@@ -18,6 +18,8 @@ from lfo.study.spec import Cell, Study, cells, load_study
 
 ACTIVE = ("collecting", "training", "interacting", "evaluating")
 """States of a cell that is being worked on."""
+TOTALS = "totals.json"
+"""Units of work in every cell, by name."""
 BEAT_SECONDS = 10.0
 """A process at work writes its status at least so often."""
 SILENT_SECONDS = 90.0
@@ -63,6 +65,30 @@ def write_status(folder: str | Path, cell: Cell, status: Status) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(asdict(replace(status, updated=now, pid=os.getpid(), host=socket.gethostname())))
     write_whole(path, text + "\n", durable=False)  # written every second, and easily replaced
+
+
+def write_totals(folder: Path, totals: Mapping[Cell, int]) -> None:
+    """Write the work in each cell, in place of a status for each cell that waits; earlier cells are kept."""
+    whole = _totals(folder) | {cell.name: total for cell, total in totals.items()}
+    write_whole(folder / TOTALS, json.dumps(whole) + "\n", durable=False)
+
+
+def _totals(folder: Path) -> dict[str, int]:
+    try:
+        found = json.loads((folder / TOTALS).read_text(encoding="utf-8"))
+        return {name: int(total) for name, total in found.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def read_all(folder: Path, study: Study) -> dict[Cell, Status]:
+    """The status of every cell. One that has not begun is ``waiting``, with the work that it will be."""
+    totals = _totals(folder)
+    found = {cell: read_status(folder, cell) for cell in cells(study)}
+    return {
+        cell: status if status.total else replace(status, total=totals.get(cell.name, 0))
+        for cell, status in found.items()
+    }
 
 
 def is_done(folder: Path, cell: Cell) -> bool:
@@ -120,12 +146,10 @@ def overview(
     if running is None:
         with locked(folder / ".lock") as free:
             running = not free
-    found = known or {cell: read_status(folder, cell) for cell in cells(study)}
+    found = known or read_all(folder, study)
     speeds = _Speeds(found)
     data = {row: _data(folder, study.files(row)) for row in study.rows}
-    found = {
-        cell: status if running and _is_alive(status) else _stopped(status) for cell, status in found.items()
-    }
+    found = {cell: _seen(status, running, data[cell.data]) for cell, status in found.items()}
     rows = tuple(
         Row(cell, status, speeds.seconds_left(cell, status), data[cell.data])
         for cell, status in found.items()
@@ -139,11 +163,16 @@ def _is_alive(status: Status) -> bool:
         since = datetime.now(timezone.utc) - datetime.fromisoformat(status.updated)
     except (TypeError, ValueError):
         return True
-    return status.state == "collecting" or since.total_seconds() < SILENT_SECONDS
+    return since.total_seconds() < SILENT_SECONDS
 
 
-def _stopped(status: Status) -> Status:
-    return replace(status, state="stopped") if status.state in ACTIVE else status
+def _seen(status: Status, running: bool, data: tuple[int, int]) -> Status:
+    """A status as it is to be understood."""
+    if running and status.state == "waiting" and data[0] < data[1]:
+        return replace(status, state="collecting")
+    if status.state in ACTIVE and not (running and _is_alive(status)):
+        return replace(status, state="stopped")
+    return status
 
 
 def _data(folder: Path, names: tuple[str, ...]) -> tuple[int, int]:

@@ -15,6 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from record import WHOLE, record
 
+from lfo.algorithms import registry
+from lfo.algorithms.d3g import D3GConfig
 from lfo.atomic import read_csv, write_csv
 from lfo.cli import cli
 from lfo.datasets import LfoError
@@ -42,7 +44,184 @@ def test_table1_is_the_published_table() -> None:
     assert {cell.data for cell in found} == set(study.rows)
     assert {cell.algo for cell in found} == {"bco", "d3g"}
     assert study.seeds == tuple(range(10))
-    assert s.shipped() == ["table1"]
+    assert s.shipped() == ["ablation", "locomotion", "table1"]
+
+
+def test_the_ablation_turns_off_each_part_alone() -> None:
+    """Whatever D3G does otherwise than the paper, and the cycle; alone, and at once."""
+    study = s.load_study("ablation")
+    assert len(study.rows) == 5
+    default, paper = (asdict(config) for config in (registry.spec("d3g").config(), D3GConfig.paper()))
+    departures = {name for name in default if default[name] != paper[name]}
+    configs = {c: asdict(s.algorithm_config(study, c)) for c in study.algos if study.algorithm(c) == "d3g"}
+    changed = {c: {k for k in default if config[k] != default[k]} for c, config in configs.items()}
+    alone = [set(one) for one in changed.values() if len(one) == 1]
+    assert sorted(map(list, alone)) == sorted([name] for name in departures | {"cycle_weight"})
+    assert changed["d3g"] == set()
+    assert changed["published"] == departures
+    for column in study.algos:
+        s.inverse_config(study, column)
+
+
+def test_locomotion_tells_which_policy_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    study = s.load_study("locomotion")
+    assert len(study.rows) == 9
+    with pytest.raises(
+        LfoError, match=r"data.hopper-weak: policy: expected a file or folder, found nothing at /"
+    ):
+        s.require_ready(study, tmp_path)
+    for row in study.rows.values():
+        if row.policy != "random":
+            Path(row.policy).parent.mkdir(parents=True, exist_ok=True)
+            Path(row.policy).touch()
+    s.require_ready(study, tmp_path)
+
+
+GENERAL = """
+seeds = [0, 1]
+
+[d3g]
+batch_size = 16
+
+[data.mine]
+source = "data/mine.h5"
+env = "Hopper-v5"
+
+[data.robot]
+source = "lerobot:robot"
+env = "mine:Robot-v0"
+env_kwargs = { speed = [1, 2] }
+
+[data.log]
+source = "log.csv"
+recipe = "recipe.toml"
+env = "Pendulum-v1"
+
+[data.collected]
+env = "Pendulum-v1"
+policy = "runs/first"
+transitions = 99
+seeds = [7]
+
+[variants.plain]
+algo = "d3g"
+
+[variants.no-cycle]
+algo = "d3g"
+cycle_weight = 0
+steps = 7
+rounds = 3
+
+[variants.no-cycle.inverse]
+noise = 0.3
+"""
+
+
+def test_rows_and_columns_by_name(tmp_path: Path) -> None:
+    study = s.load_study(write(tmp_path / "mine.toml", GENERAL))
+    assert study.algos == ("plain", "no-cycle")
+    assert [cell.name for cell in s.cells(study)][:3] == ["mine-plain", "mine-no-cycle", "robot-plain"]
+    assert study.rows["mine"].source == str(tmp_path / "data" / "mine.h5")
+    assert study.rows["robot"].source == f"lerobot:{tmp_path / 'robot'}"
+    assert study.rows["collected"].policy == str(tmp_path / "runs" / "first")
+    assert study.files("collected") == ("data/collected-0.h5",)
+    assert study.experts == ()
+    config = s.algorithm_config(study, "no-cycle")
+    assert asdict(config).items() >= {"cycle_weight": 0.0, "batch_size": 16}.items()
+    assert s.algorithm_config(study, "plain") == replace(config, cycle_weight=1.0)
+    assert (s.inverse_config(study, "no-cycle").noise, s.inverse_config(study, "plain").noise) == (0.3, 0.1)
+    assert [s.inverse_config(study, column).rounds for column in study.algos] == [10, 3]
+    assert [study.sized(column).steps for column in study.algos] == [50_000, 7]
+
+
+def test_paths_are_kept_relative_to_the_studys_folder(tmp_path: Path) -> None:
+    study = s.load_study(write(tmp_path / "mine.toml", 'references = "x.csv"\n' + GENERAL))
+    out = tmp_path / "out"
+    out.mkdir()
+    text = s.to_toml(study, out)
+    assert str(tmp_path) not in text
+    assert 'source = "lerobot:../robot"' in text
+    assert s.load_study(write(out / "study.toml", text)) == study
+
+
+def test_options_choose_rows_and_columns(tmp_path: Path) -> None:
+    path = write(tmp_path / "mine.toml", "envs = ['Reacher-v5']\nrandom_frac = [0, 1]\n" + GENERAL)
+
+    def names(**options: Any) -> list[str]:
+        return [cell.name for cell in s.cells(s.load_study(path, options))]
+
+    assert len(names()) == 12
+    assert names(data=("log",), algos=("bco", "plain")) == ["log-bco", "log-plain"]
+    assert names(random_frac=(0.5,), algos=("d3g",)) == ["Reacher-v5-50-d3g"]
+    with pytest.raises(
+        LfoError, match=r"options: data: expected names of data sets in .*found 'logg'; did you mean log"
+    ):
+        names(data=("logg",))
+
+
+def test_rows_and_columns_may_be_added_but_not_changed(tmp_path: Path) -> None:
+    study = s.load_study(write(tmp_path / "mine.toml", GENERAL))
+    part = replace(study, data={"log": study.data["log"]}, algos=("plain",), references="")
+    assert s.same_study(part, study, Path("f")) == replace(
+        study, data={"log": study.data["log"], **study.data}, references=study.references
+    )
+    for name, changed in (
+        ("data.log", {"data": {"log": replace(study.data["log"], env="Reacher-v5")}}),
+        ("variants.plain", {"variants": {"plain": {"algo": "bco"}}}),
+    ):
+        with pytest.raises(LfoError, match=rf"f: {name}: expected .* as the study was started"):
+            s.same_study(study, replace(study, **changed), Path("f"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[data.x]\nsource = 'a.h5'", "data.x: env: expected the environment to act in, found nothing"),
+        ("[data.x]\nenv = 'A'\nsorce = 'a'", "data.x: sorce: expected a field of a data set, one of env"),
+        (
+            "[data.x]\nenv = 'A'\nsource = 'a'\nseeds = [1]",
+            "data.x: expected either source, to read data, or seeds",
+        ),
+        ("[data.x]\nenv = 'A'\nrecipe = 'a'", "data.x: source: expected the logs that the recipe reads"),
+        ("[data.x]\nenv = 'A'\ntransitions = 0", "data.x: transitions: expected a whole number from 1 up"),
+        ("[data.'a b']\nenv = 'A'", "data.a b: expected a name of at most 64 letters"),
+        ("[data.'..']\nenv = 'A'", "data...: expected a name of at most 64 letters"),
+        (
+            "[variants.x]\nalgo = 'd3'",
+            "variants.x: algo: expected one of d3g, bco, qsi, found d3; did you mean d3g?",
+        ),
+        ("[variants.bco]\nalgo = 'd3g'", "variants.bco: expected a name that no algorithm has"),
+        ("[variants.x]\nalgo = 'd3g'\nsteps = 0", "variants.x: steps: expected a whole number from 1 up"),
+        (
+            "[variants.x]\nalgo = 'd3g'\ninverse = { rounds = 2 }",
+            "variants.x: inverse.rounds: expected the study's",
+        ),
+        (
+            "algos = ['plan']\n[variants.plain]\nalgo = 'd3g'",
+            "algos: expected a list of algorithms and variants",
+        ),
+        (
+            "algos = ['y-z', 'Z']\n[data.x]\nenv = 'A'\n[data.X-y]\nenv = 'A'\n"
+            "[variants.y-z]\nalgo = 'd3g'\n[variants.Z]\nalgo = 'd3g'",
+            "expected names that tell cells apart, found X-y-Z twice (y-z on x, Z on X-y); rename one",
+        ),
+    ],
+)
+def test_a_wrong_row_or_column_is_told(text: str, told: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "mine.toml", text)
+    with pytest.raises(LfoError) as caught:
+        s.load_study(path)
+    assert str(caught.value).startswith(f"{path}: {told}")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_misspelt_setting_of_a_variant_is_told(tmp_path: Path) -> None:
+    study = s.load_study(write(tmp_path / "mine.toml", GENERAL.replace("cycle_weight", "cycle_wait")))
+    with pytest.raises(
+        LfoError, match=r"study: variants\.no-cycle: cycle_wait: .* did you mean cycle_weight"
+    ):
+        s.require_ready(study, tmp_path)
 
 
 def test_protocol_final_is_within_the_budget() -> None:
@@ -198,7 +377,7 @@ def test_help_and_docs_tell_the_true_defaults() -> None:
     told = {p.name: getattr(p, "help", None) or "" for p in command.params}
     docs = (Path(__file__).parents[2] / "docs" / "study.md").read_text(encoding="utf-8")
     for known in fields(s.Study):
-        assert known.name in told
+        assert known.name in told or known.name == "variants"
         assert f"| `{known.name}` |" in docs or known.name == "settings"
         if type(known.default) is int:
             paper = s.PROTOCOLS["paper"].get(known.name)
