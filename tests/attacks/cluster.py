@@ -32,10 +32,10 @@ random_frac = [0, 0.2, 0.4, 0.6, 0.8, 1.0]
 seeds = [3, 4]
 transitions = 300
 datasets = 2
-steps = 300
-rounds = 3
+steps = 200
+rounds = 2
 interactions = 30
-grad_steps = 30
+grad_steps = 20
 episodes_per_round = 2
 final_episodes = 5
 hidden = 8
@@ -52,16 +52,16 @@ class Watch:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.cells = folder, cells(load_study(folder.parent / "tiny.toml"))
-        self.finals: dict[Cell, set[int]] = {cell: set() for cell in self.cells}
-        """The files ``scores.csv`` that a cell has had: one each time that it came to its end."""
+        self.ends: dict[Cell, set[int | None]] = {cell: set() for cell in self.cells}
+        """The processes that did a cell to its end."""
 
     def look(self) -> int:
         """Note what there is, and count the cells that are done."""
         for cell in self.cells:
-            path = self.folder / cell.path / "scores.csv"
-            if path.exists():
-                self.finals[cell].add(path.stat().st_mtime_ns)
-        return sum(read_status(self.folder, cell).state == "done" for cell in self.cells)
+            status = read_status(self.folder, cell)
+            if status.state == "done":
+                self.ends[cell].add(status.pid)
+        return sum(map(bool, self.ends.values()))
 
     def until(self, what: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
         """Look until something holds."""
@@ -155,7 +155,8 @@ def attack(folder: Path) -> list[str]:
     assert "killed by SIGKILL" in text, text
     assert "its worker or its node was lost" in text or "stopped from outside" in text, text
     assert own is None or "No space left on device" in text, text
-    twice = [cell.name for cell, finals in watch.finals.items() if len(finals) != 1]
+    watch.look()
+    twice = [cell.name for cell, ends in watch.ends.items() if len(ends) != 1]
     assert not twice, f"not once to the end: {twice}"
     return told
 
