@@ -3,6 +3,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Processes that run the tests; each test takes one core.
+JOBS ?= 2
+PYTEST := $(BIN)/pytest -n $(JOBS) --dist worksteal
 # The package is installed, not linked: the tests and the type checker see what a user gets.
 SOURCES := $(shell find lfo datasets cli -type f -not -name '*.pyc') pyproject.toml setup.py constraints.txt
 
@@ -12,10 +15,10 @@ demo: $(VENV)/.installed
 	$(BIN)/d3g-lfo demo -o demo-report --overwrite
 
 test: $(VENV)/.installed-dev lint docs
-	$(BIN)/pytest
+	$(PYTEST)
 
 coverage: $(VENV)/.installed-dev
-	$(BIN)/pytest --cov --cov-report=term-missing:skip-covered --cov-fail-under=95
+	$(PYTEST) --cov --cov-report=term-missing:skip-covered --cov-fail-under=95
 
 lint: $(VENV)/.installed-dev types
 	$(BIN)/ruff check .

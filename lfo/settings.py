@@ -33,6 +33,7 @@ Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, description="
 Discount = Annotated[
     float, Field(ge=0, lt=1, allow_inf_nan=False, description="a number from 0 up and below 1")
 ]
+Share = Discount  # such as that of a minibatch, of which something else is left
 Precision = Literal["fp32", "tf32", "bf16"]
 
 _PLAIN: dict[Any, Any] = {int: Count, float: NonNegative}

@@ -53,7 +53,7 @@ from lfo.training.loop import BLOCK, run_steps
 from lfo.training.metrics import MetricsLog, columns
 from lfo.training.progress import Progress, as_progress
 from lfo.training.seeding import seeded
-from lfo.training.sources import ReplayBuffer, Table
+from lfo.training.sources import Mixture, ReplayBuffer, Table
 
 _NOISE, _FIT, _RESET, _RANDOM = 1, 2, 3, 4  # streams of a member's seed; 0 is offline training's
 
@@ -429,14 +429,16 @@ class Stage:
         return True
 
     def _learn(self, number: int, stop: Callable[[], bool]) -> bool:
-        """The steps of an algorithm that learns in rounds, on the demonstrations; False if interrupted."""
+        """The steps of an algorithm that learns in rounds; False if interrupted."""
         if self.demonstrations is None or self.agent.learns_offline:
             return True
-        target = number * self.config.grad_steps
+        target, replay = number * self.config.grad_steps, self.agent.replay
+        if replay and number == 1:
+            self._compare_rewards(self.demonstrations)
         self.progress.start("learn", self.config.grad_steps, round=number)
         run_steps(
             self.agent,
-            self.demonstrations,
+            Mixture(self.demonstrations, self.buffer, replay) if replay else self.demonstrations,
             target,
             divergence=self.divergence,
             on_log=self._log,
@@ -446,6 +448,15 @@ class Stage:
         )
         self.agent.history = self.metrics.columns()
         return self.agent.updates >= target
+
+    def _compare_rewards(self, demonstrations: Table) -> None:
+        """Tell of rewards that cannot be those of the data; both would be learned from."""
+        (low, high), found = demonstrations.reward_range[0].tolist(), self.latest["rewards"][0]
+        if found.max() < low or found.min() > high:
+            self.progress.note(
+                f"{self.stage['env']} gives rewards from {found.min():.4g} to {found.max():.4g}, the data has {low:.4g} "
+                f"to {high:.4g}: are they the same? If not, train with --set replay=0"
+            )
 
     def _log(self, step: int, metrics: dict[str, list[float]]) -> None:
         self.metrics.row(step, metrics)

@@ -145,6 +145,11 @@ class Algorithm(Learner, metaclass=_Listed):
         return 1
 
     @property
+    def replay(self) -> float:
+        """Learn from the demonstrations only."""
+        return 0.0
+
+    @property
     def precision(self) -> str:
         """Matrix products in float32."""
         return "fp32"

@@ -76,6 +76,10 @@ class Agent(Protocol):
         """``update`` does the same every so many steps; 1 if all steps are alike."""
 
     @property
+    def replay(self) -> float:
+        """What share of a minibatch of the rounds comes from the agent's own interactions, its last rows."""
+
+    @property
     def precision(self) -> str:
         """``fp32``, ``tf32`` or ``bf16``."""
 

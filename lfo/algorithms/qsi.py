@@ -3,7 +3,8 @@
 D3G has to keep τ(s) where the dynamics can go. QSI lets the inverse dynamics do that: once I can tell which action led
 from s to s', every transition of the data has an action, a = I(s, s'), and whatever is proposed in actions can be
 reached. So QSI learns in the rounds of the inverse stage, always from the latest I, and the value of a transition is
-Q_θ(s, I(s, s')). Networks of two hidden layers each:
+Q_θ(s, I(s, s')). The interactions are transitions too: from them Q learns what follows where the policy leads, while the
+policy stays near the demonstrations. Networks of two hidden layers each:
 
 - ``critic1``, ``critic2``: Q_θ(s, a), the twins of TD3 (Fujimoto et al. 2018, arXiv 1802.09477);
 - ``policy``: π_ψ(s), which goes up Q_θ1 from where the data is;
@@ -33,18 +34,18 @@ from torch import Tensor
 from lfo.algorithms.base import Algorithm
 from lfo.algorithms.inverse import Inverse
 from lfo.algorithms.registry import Spec
-from lfo.nn.batches import Batch
+from lfo.nn.batches import Batch, own_rows
 from lfo.nn.heads import ActionHead
 from lfo.nn.losses import q_target
 from lfo.nn.networks import MLP, adam, descend, member_generators, passed_through
 from lfo.nn.scaling import Units
-from lfo.settings import Count, Discount, Fraction, NonNegative, Positive, Precision
+from lfo.settings import Count, Discount, Fraction, NonNegative, Positive, Precision, Share
 
 __all__ = ["QSI", "SPEC", "QSIConfig"]
 
 LEVELS = 4
 """Policies from cloning to ``reach``."""
-_REMEMBERED, _KNOWN = 0.7, 0.3
+_REMEMBERED, _KNOWN = 0.5, 0.5
 """How much a return counts a round later; below how many returns a level is tried again."""
 _MEASURED = 250
 """Steps over which the rewards' mean and size are measured; fixed from then on."""
@@ -74,6 +75,7 @@ class QSIConfig:
 
     Policy:
         reach: how many standard deviations of the data's actions to go up Q; 0 clones.
+        replay: share of a minibatch that is the agent's own interactions, for Q only.
     """
 
     hidden: Count = 256
@@ -85,6 +87,7 @@ class QSIConfig:
     precision: Precision = "fp32"
     standardise: bool = True
     reach: NonNegative = 2.0
+    replay: Share = 0.25
 
     @classmethod
     def paper(cls) -> QSIConfig:
@@ -169,6 +172,11 @@ class QSI(Algorithm):
         return self.config.policy_every
 
     @property
+    def replay(self) -> float:
+        """As configured."""
+        return self.config.replay
+
+    @property
     def precision(self) -> str:
         """As configured."""
         return self.config.precision
@@ -189,6 +197,7 @@ class QSI(Algorithm):
         descend(self.critic_optimiser, critic_loss)
 
         if self.updates % self.config.policy_every == 0:
+            batch, actions, levels = self._demonstrations(batch, actions, levels)
             clone_loss, model_loss = self.clone_loss(batch, actions), self.model_loss(batch, actions)
             policy_loss, improves = self.policy_loss(batch, actions, levels)
             # None of these losses depends on another's parameters: one step for all is a step for each
@@ -274,6 +283,11 @@ class QSI(Algorithm):
         torch._foreach_lerp_(self.targets, self.online, self.config.polyak)
 
     # --- its parts -----------------------------------------------------------------------------------------------
+
+    def _demonstrations(self, batch: Batch, actions: Tensor, levels: Tensor) -> tuple[Batch, Tensor, Tensor]:
+        """A minibatch without its interactions, which are its last rows."""
+        count = actions.shape[1] - own_rows(actions.shape[1], self.config.replay)
+        return Batch(*(column[:, :count] for column in batch)), actions[:, :count], levels[:, :count]
 
     def value(self, critic: MLP, states: Tensor, actions: Tensor, levels: Tensor) -> Tensor:
         """Q(s, a) [M, B, 1] for the codes of actions, if π of ``levels`` [M, B, 1] acts from then on."""

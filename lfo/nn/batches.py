@@ -6,7 +6,12 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-__all__ = ["ActionBatch", "Batch"]
+__all__ = ["ActionBatch", "Batch", "own_rows"]
+
+
+def own_rows(batch_size: int, share: float) -> int:
+    """How many rows of a minibatch are interactions, the last ones, where ``share`` of it is."""
+    return round(share * batch_size)
 
 
 class Batch(NamedTuple):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lfo.algorithms import registry
-from lfo.atomic import check_output, make_folder, utf8, write_whole
+from lfo.atomic import check_output, make_folder, spreadsheet_safe, utf8, write_whole
 from lfo.errors import LfoError
 from lfo.reporting.figures import (
     SMALL,
@@ -295,11 +295,6 @@ def _plain(text: str) -> str:
     return "".join(f"\\{c}" if c in "|[]`" else c for c in text)
 
 
-def _cell(text: str) -> str:
-    """Text of unknown origin as a cell that a spreadsheet does not compute."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
-
-
 def to_json(comparisons: Sequence[Comparison]) -> dict[str, Any]:
     """Everything as plain numbers, down to each round of each member."""
     return {
@@ -354,10 +349,20 @@ def to_csv(comparisons: Sequence[Comparison]) -> str:
     writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for one in comparisons:
-        kind = {"env": _cell(one.env), "data": _cell(one.data), "random_frac": one.random_frac}
+        kind = {
+            "env": spreadsheet_safe(one.env),
+            "data": spreadsheet_safe(one.data),
+            "random_frac": one.random_frac,
+        }
         for curve in one.curves:
-            row = {"policy": _cell(curve.label), "seeds": len(curve), "stopped": len(curve.stopped)}
-            writer.writerow({**kind, **_curve_json(curve), **row, "runs": _cell(" ".join(curve.runs))})
+            row = {
+                "policy": spreadsheet_safe(curve.label),
+                "seeds": len(curve),
+                "stopped": len(curve.stopped),
+            }
+            writer.writerow(
+                {**kind, **_curve_json(curve), **row, "runs": spreadsheet_safe(" ".join(curve.runs))}
+            )
         writer.writerow({**kind, "policy": PI_O, "final_mean": one.pi_o.mean, "final_std": one.pi_o.std})
     return text.getvalue()
 

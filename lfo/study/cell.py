@@ -88,7 +88,7 @@ def run_cell(study: Study, cell: Cell, folder: Path, device: str, told: _Told) -
     if algorithm.portrait:
         from lfo.reporting.portraits import save as save_portrait
 
-        save_portrait(out, row.env)
+        save_portrait(out, with_kwargs(row.env, row.env_kwargs))
 
 
 def _load(path: Path, study: Study, cell: Cell) -> Transitions:

@@ -208,6 +208,11 @@ def _other(nth: int) -> dict[str, Any]:
     return {"color": "#8a8a8a", "linestyle": (0, dashes), "linewidth": 1.3, "zorder": 1.8}
 
 
+def _plain(text: str) -> str:
+    """Text from outside, which Matplotlib is not to set as a formula."""
+    return text.replace("$", r"\$")
+
+
 def _others(panels: Sequence[Panel]) -> dict[str, int]:
     """The labels of references that no line has, each with its place."""
     labels = dict.fromkeys(other.label for panel in panels for other in panel.others)
@@ -225,7 +230,7 @@ def _handles(panels: Sequence[Panel]) -> list[Line2D]:
         sources = [line.reference for line in lines if line.reference is not None]
         if sources:
             handles.append(Line2D([], [], label=f"{style.label}, reference", **_reference(style, 0, 1)))
-    handles += [Line2D([], [], label=name, **_other(nth)) for name, nth in _others(panels).items()]
+    handles += [Line2D([], [], label=_plain(name), **_other(nth)) for name, nth in _others(panels).items()]
     return [*handles, Line2D([], [], label=r"$\pi_o$, measured", **_PI_O)]
 
 
@@ -249,7 +254,7 @@ def seeds(env: str, panels: Sequence[Panel], path: Path) -> Path:
                 other.mean,
                 yerr=other.std,
                 marker="osD^vPX*"[nth % 8],
-                label=other.label,
+                label=_plain(other.label),
                 **style,
             )
     titles = [panel.title for panel in panels]

@@ -385,8 +385,8 @@ def load_study(path: str | Path, options: Mapping[str, Any] | None = None) -> St
 
     Args:
         path: a TOML file, or the name of a study that ships.
-        options: fields that override the file's. ``data`` is a list of names in the file's; rows that options do not
-            name are left out as soon as they name some.
+        options: fields that override the file's, and settings that override single ones of its tables. ``data`` is a
+            list of names in the file's; rows that options do not name are left out as soon as they name some.
 
     Raises:
         LfoError: the file cannot be read or is not TOML, or a field is wrong.
@@ -411,7 +411,8 @@ def load_study(path: str | Path, options: Mapping[str, Any] | None = None) -> St
         given["data"] = _named(rows or (), given.get("data", {}), path)
         if not {"envs", "random_frac"} & set(options):
             given["envs"] = given["random_frac"] = ()
-    return make_study({**given, **options}, path)
+    tables = {name: {**given.get(name, {}), **options[name]} for name in parts() if name in options}
+    return make_study({**given, **options, **tables}, path)
 
 
 def _named(names: Iterable[str], data: Mapping[str, DataSet], path: str | Path) -> dict[str, DataSet]:

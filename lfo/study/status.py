@@ -16,8 +16,10 @@ from lfo.atomic import write_whole
 from lfo.locks import locked
 from lfo.study.spec import Cell, Study, cells, load_study
 
-ACTIVE = ("collecting", "training", "interacting", "evaluating")
-"""States of a cell that is being worked on."""
+AT_WORK = ("training", "interacting", "evaluating")
+"""States of a cell that a process is at work on."""
+ACTIVE = ("collecting", *AT_WORK)
+"""The same, and a cell whose data are being made."""
 TOTALS = "totals.json"
 """Units of work in every cell, by name."""
 BEAT_SECONDS = 10.0
@@ -210,9 +212,9 @@ def _all_left(rows: tuple[Row, ...]) -> float | None:
     known = [seconds for seconds in left.values() if seconds is not None]
     if len(known) < len(left):
         return None
-    active = [row.seconds_left or 0.0 for row in rows if row.status.state in ACTIVE]
+    active = [row.seconds_left or 0.0 for row in rows if row.status.state in AT_WORK]
     waiting = sorted(
-        (row.seconds_left or 0.0 for row in rows if row.status.state not in (*ACTIVE, "done")), reverse=True
+        (row.seconds_left or 0.0 for row in rows if row.status.state not in (*AT_WORK, "done")), reverse=True
     )
     free = active or [0.0]
     heapq.heapify(free)

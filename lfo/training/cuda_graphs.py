@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lfo.algorithms.protocol import Agent
-from lfo.training.sources import Table
+from lfo.training.sources import Mixture, Table
 
 EAGER_STEPS = 256
 """Steps before the first recording: until then settings that Python decides may still change (σ's rate)."""
@@ -21,7 +21,7 @@ Step = Callable[[Tensor], tuple[list[str], Tensor]]
 Recorder = Callable[[Callable[[], Tensor]], Callable[[], Tensor]]
 
 
-def eager_step(agent: Agent, table: Table) -> Step:
+def eager_step(agent: Agent, table: Table | Mixture) -> Step:
     """A function that does one update on the rows [M, B] and returns the metrics' names and values [K, M]."""
 
     def step(index: Tensor) -> tuple[list[str], Tensor]:
@@ -53,7 +53,7 @@ class ReplayedSteps:
         record: how work is recorded (tests put something else in the place of a CUDA graph).
     """
 
-    def __init__(self, agent: Agent, table: Table, record: Recorder = record_cuda_graph) -> None:
+    def __init__(self, agent: Agent, table: Table | Mixture, record: Recorder = record_cuda_graph) -> None:
         self._agent, self._record, self._eager = agent, record, eager_step(agent, table)
         self._replays: dict[int, Callable[[], Tensor]] = {}
         self._index: Tensor | None = None

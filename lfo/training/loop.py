@@ -32,7 +32,7 @@ from lfo.training.loggers import logged
 from lfo.training.metrics import MetricsLog
 from lfo.training.progress import Progress
 from lfo.training.seeding import seeded
-from lfo.training.sources import Table
+from lfo.training.sources import Mixture, Table
 
 BLOCK = 256
 """Steps whose minibatches are drawn at once."""
@@ -45,7 +45,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # as in glibc's <malloc.h>
 
 def run_steps(
     agent: Agent,
-    table: Table,
+    table: Table | Mixture,
     steps: int,
     *,
     divergence: Divergence,

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from lfo.algorithms.protocol import Agent
 from lfo.datasets import Transitions
 from lfo.errors import LfoError
-from lfo.nn.batches import ActionBatch, Batch
+from lfo.nn.batches import ActionBatch, Batch, own_rows
 from lfo.nn.scaling import Units
 from lfo.processes import usable_memory
 
@@ -144,6 +144,39 @@ class ReplayBuffer(_Rows):
         states, deltas, rewards, terminated, truncated, actions = self._columns(index, sizes)
         after = units.after(states, deltas)
         return ActionBatch(states, deltas, rewards, terminated, truncated, after, actions)
+
+
+class Mixture:
+    """Minibatches of which a share comes from the members' own interactions, and the rest from the demonstrations.
+
+    Args:
+        demonstrations: the data without actions.
+        interactions: what each member has done so far; the actions are not passed on.
+        share: of each minibatch, from 0 to 1.
+    """
+
+    def __init__(self, demonstrations: Table, interactions: ReplayBuffer, share: float) -> None:
+        self.demonstrations, self.interactions, self.share = demonstrations, interactions, share
+
+    @property
+    def rows(self) -> Tensor:
+        """The demonstrations'; the interactions lie on the same device."""
+        return self.demonstrations.rows
+
+    def draw(self, generators: Sequence[torch.Generator], steps: int, batch_size: int) -> Tensor:
+        """Row numbers [steps, M, B]: the demonstrations' first, then the interactions'."""
+        own = own_rows(batch_size, self.share)
+        given = self.demonstrations.draw(generators, steps, batch_size - own)
+        return torch.cat([given, self.interactions.draw(generators, steps, own)], dim=-1)
+
+    def batch(self, index: Tensor, units: Units) -> Batch:
+        """The minibatch of the rows ``index`` [M, B]."""
+        given = index.shape[1] - own_rows(index.shape[1], self.share)
+        parts = (
+            self.demonstrations.batch(index[:, :given], units),
+            self.interactions.batch(index[:, given:], units),
+        )
+        return Batch(*(torch.cat([getattr(part, name) for part in parts], dim=1) for name in Batch._fields))
 
 
 def demonstrations(agent: Agent, datasets: Sequence[Transitions], which: Sequence[int]) -> Table | None:

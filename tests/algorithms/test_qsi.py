@@ -18,6 +18,7 @@ from lfo.datasets import Transitions
 from lfo.envs.spaces import ActionSpace
 from lfo.runs.record import Member
 from lfo.training.loop import build
+from lfo.training.progress import Progress
 
 B, S, A, M = 32, 3, 2, 2
 SPACE = ActionSpace(np.array([-1.0, 0.0], np.float32), np.array([1.0, 4.0], np.float32))
@@ -85,6 +86,11 @@ def reference(
     y = (r + c.gamma * (1 - end) * least).detach()
     q1, q2 = (mlp(w[n], x, a, level) for n in ("critic1", "critic2"))
     critic_loss = ((q1 - y) ** 2).mean() + ((q2 - y) ** 2).mean()
+    q_data = q1.mean()
+    # the policy stays near the demonstrations, the first rows
+    x, a, delta, level = (
+        column[: len(index) - round(c.replay * len(index))] for column in (x, a, delta, level)
+    )
     errors = (torch.tanh(mlp(w["clone"], x)) - a) ** 2
     model_loss = ((mlp(w["model"], x, a) * torch.from_numpy(moves) - delta) ** 2).mean()
     loss = critic_loss + errors.mean() + model_loss  # each network is in one of them
@@ -105,11 +111,11 @@ def reference(
     other = [p.detach() for p in new["critic2"]]
     better = mlp(other, x, proposed, level) > mlp(other, x, a, level)
     found = {"critic_loss": critic_loss, "clone_loss": errors.mean(), "model_loss": model_loss}
-    found |= {"q_data": q1.mean(), "improves": better.double().mean()}
+    found |= {"q_data": q_data, "improves": better.double().mean()}
     return new, {name: float(value.detach()) for name, value in found.items()}
 
 
-@pytest.mark.parametrize("config", [SMALL, replace(SMALL, reach=1.0, gamma=0.9, polyak=0.1)])
+@pytest.mark.parametrize("config", [SMALL, replace(SMALL, reach=1.0, gamma=0.9, polyak=0.1, replay=0.0)])
 def test_update_equals_the_equations(config: QSIConfig) -> None:
     data = [make_data(0), make_data(1)]
     agent, table = built(config, data)
@@ -154,12 +160,64 @@ def test_returns_of_older_policies_count_less_and_a_level_is_tried_again() -> No
     agent.episode_over(0, 10.0)
     agent.updates = 5
     agent.episode_over(0, 1.0)
-    torch.testing.assert_close(agent.heard[0, :2, :2], torch.tensor([[0.7, 1.0], [7.0, 1.0]]).double())
+    torch.testing.assert_close(agent.heard[0, :2, :2], torch.tensor([[0.5, 1.0], [5.0, 1.0]]).double())
     played(agent, [10.0, 1.0, 1.0, 1.0], 4)
     assert int(agent.level[0]) == 0
     for agent.updates in (10, 15, 20):
         played(agent, [0.0, 1.0, 1.0, 1.0], 5)
     assert int(agent.level[0]) > 0
+
+
+class Told(Progress):
+    """Keeps the notes."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def test_a_share_of_what_it_learns_from_is_its_own_interactions(monkeypatch: pytest.MonkeyPatch) -> None:
+    states = np.random.default_rng(0).normal(size=(50, 4))
+    none = np.zeros(50, bool)
+    steps = np.random.default_rng(1).normal(size=(50, 4))
+    data = Transitions(
+        states, states + steps, np.full(50, 7.0), none, none
+    )  # InvertedPendulum gives 1 a step
+    seen: list[Tensor] = []
+    update = QSI.update
+
+    def watched(agent: QSI, batch: Any) -> dict[str, Tensor]:
+        seen.append(batch.rewards[0, :, 0])
+        return update(agent, batch)
+
+    monkeypatch.setattr(QSI, "update", watched)
+    stage = {"rounds": 2, "interactions": 20, "grad_steps": 3, "episodes": 1, "progress": False}
+    QSI.fit(data, "InvertedPendulum-v5", hidden=8, batch_size=B, **stage)
+    rewards = torch.stack(seen)
+    assert rewards.shape == (6, B)
+    assert (rewards[:, :24] == 7).all()
+    assert (rewards[:, 24:] < 7).all()
+
+
+def test_rewards_that_cannot_be_the_data_s_are_told() -> None:
+    rng, none = np.random.default_rng(0), np.zeros(50, bool)
+    states, steps = rng.normal(size=(50, 4)), rng.normal(size=(50, 4))
+    notes = []
+    for rewards in (np.full(50, 7.0), rng.normal(size=50)):
+        told = Told()
+        data = Transitions(states, states + steps, rewards, none, none)
+        settings = {"rounds": 1, "interactions": 20, "grad_steps": 1, "episodes": 1, "hidden": 8}
+        QSI.fit(data, "InvertedPendulum-v5", progress=told, **settings)
+        notes.append(told.notes)
+    assert notes == [
+        [
+            "InvertedPendulum-v5 gives rewards from 0 to 1, the data has 7 to 7: are they the same? If not, train with "
+            "--set replay=0"
+        ],
+        [],
+    ]
 
 
 def test_levels_go_from_the_clone_to_the_reach() -> None:

@@ -140,7 +140,7 @@ def at_work(out: Path, *states: str) -> bool:
 def test_it_leaves_runs_scores_and_a_report(finished: Path) -> None:
     names = {path.name for path in finished.iterdir()} - {".lock", "figures"}
     assert names == {
-        *("study.toml", "data", "cells", "logs", "experts.csv", "results.csv"),
+        *("study.toml", "totals.json", "data", "cells", "logs", "experts.csv", "results.csv"),
         *("report.html", "report.md", "report.csv"),
     }
     for cell in (D3G, BCO):
@@ -318,7 +318,10 @@ def test_other_fields_are_refused(finished: Path, toml: Path) -> None:
         "start it with the same, or choose another -o"
     )
     told = error("study", finished, "--set", "gamma=0.5")
-    assert "d3g: expected {'batch_size': 16}, as the study was started, found {'gamma': 0.5}" in told
+    assert (
+        "d3g: expected {'batch_size': 16}, as the study was started, found {'batch_size': 16, 'gamma': 0.5}"
+        in told
+    )
 
 
 def test_one_start_at_a_time(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -349,7 +352,7 @@ def test_one_start_at_a_time(finished: Path, monkeypatch: pytest.MonkeyPatch) ->
             ("full",),
             "full: study: expected a study's folder, found a folder without study.toml; check the path",
         ),
-        (("tabel1", "-o", "D"), "ships (table1), found neither; did you mean table1?"),
+        (("tabel1", "-o", "D"), "ships (ablation, locomotion, table1), found neither; did you mean table1?"),
         (("nowhere.toml", "-o", "D"), "nowhere.toml: study: expected a TOML file"),
         (("table1", "-o", "D", "--envs", "Hopper-v5"), "options: envs: expected a list of environments that"),
         (("table1", "-o", "D", "--random-frac", "2"), "options: random_frac: expected a list of fractions"),

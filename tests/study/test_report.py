@@ -54,7 +54,7 @@ ENV,1.0,d3g,1,1,final,400.0,800.0,60,80
 ENV,1.0,d3g,2,0,final,1000.0,1000.0,60,80
 """.replace("ENV", ENV)
 PEERS = f"""
-{ENV}-100,Peer|<b>*,500.5,20.25,5,=actions,1000,,,"`theirs`, <i>"
+{ENV}-100,Peer|<b>*$x$,500.5,20.25,5,=actions,1000,,,"`theirs`, <i>"
 {ENV}-100,qsi,-7,,,,,,,
 """
 HEADS = ["data", *["ours", "reference", "ours is"] * 3, "reference", "reference"]
@@ -388,14 +388,14 @@ def test_a_wrong_table_of_references_is_told_with_its_line(line: str, told: str,
 def test_text_from_outside_is_shown_as_it_is(reported: Path) -> None:
     page, markdown = ((reported / name).read_text("utf-8") for name in ("report.html", "report.md"))
     parsed = Parsed(page)
-    assert "Peer|<b>*" in parsed.text
+    assert "Peer|<b>*$x$" in parsed.text
     assert "`theirs`, <i>" in parsed.text
     assert not {"b", "i"} & {tag for tag, _ in parsed.tags}
-    assert r"| Peer\|\<b\>\* reference |" in markdown
+    assert r"| Peer\|\<b\>\*\$x\$ reference |" in markdown
     assert r"| \`theirs\`, \<i\> |" in markdown
     assert r"failed: disk \<full\> \& gone" in markdown
     rows = {row["label"]: row for row in read_csv(reported / "report.csv") if row["data"] == f"{ENV}-100"}
-    assert (rows["Peer|<b>*"]["given"], rows["qsi"]["return_mean"]) == ("'=actions", "-7.0")
+    assert (rows["Peer|<b>*$x$"]["given"], rows["qsi"]["return_mean"]) == ("'=actions", "-7.0")
     assert (rows["d3g"]["return_mean"], rows["d3g"]["steps"], rows["d3g"]["source"]) == (
         *("500.0", "1000000"),
         "this study",

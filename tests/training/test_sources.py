@@ -10,9 +10,10 @@ import torch
 from shell import TINY, error, must
 
 from lfo.datasets import Transitions, load
+from lfo.nn.batches import Batch
 from lfo.nn.scaling import Units
 from lfo.training.seeding import seeded
-from lfo.training.sources import ReplayBuffer, Table
+from lfo.training.sources import Mixture, ReplayBuffer, Table
 
 
 def make_data(rows: int, offset: float) -> Transitions:
@@ -127,3 +128,26 @@ def test_data_that_does_not_fit_into_memory_is_refused_with_what_it_needs(
     assert not (tmp_path / "run" / "checkpoint.pt").exists()
     monkeypatch.setattr("lfo.training.sources.usable_memory", lambda: need)
     must("train", dataset, "-o", tmp_path / "other", *TINY)
+
+
+def test_a_mixture_has_the_demonstrations_first_and_a_share_of_each_members_interactions(
+    data: list[Transitions],
+) -> None:
+    units = Units.of(data, [0, 1], standardise=True)
+    table, buffer = Table(data, [0, 1], units), ReplayBuffer(units, 1, 10)
+    states = torch.full((2, 6, 2), 3.0)
+    rewards = torch.tensor([[100.0], [200.0]]).expand(2, 6)
+    never = torch.zeros(2, 6, dtype=torch.bool)
+    buffer.append(states, states + 1, rewards, never, never, torch.zeros(2, 6, 1))
+    mixture = Mixture(table, buffer, 0.25)
+    index = mixture.draw([seeded(m) for m in range(2)], 3, 16)
+    assert index.shape == (3, 2, 16)
+    batch = mixture.batch(index[0], units)
+    for m in range(2):
+        assert batch.rewards[m, 12:, 0].tolist() == [100.0 * (m + 1)] * 4
+        assert batch.rewards[m, :12].max() < 50
+    torch.testing.assert_close(batch.states[:, 12:], units.states(states[:, :4]))
+    torch.testing.assert_close(batch.next_states[:, 12:], units.states(states[:, :4] + 1))
+    given = table.batch(index[0][:, :12], units)
+    for name in Batch._fields:
+        torch.testing.assert_close(getattr(batch, name)[:, :12], getattr(given, name))

@@ -13,7 +13,7 @@ from torch import Tensor
 from lfo.acting.rounds import require_fit
 from lfo.algorithms import registry
 from lfo.atomic import atomic_file
-from lfo.envs.make import make_envs, observation_length
+from lfo.envs.make import EnvLike, make_envs, name_of, observation_length
 from lfo.envs.rollout import rollout, starts
 from lfo.envs.spaces import ActionSpace
 from lfo.errors import LfoError
@@ -33,14 +33,14 @@ SCENES: dict[str, Scene] = {"InvertedPendulum": pendulum.SCENE, "Reacher": reach
 """By environment, without module and version."""
 
 
-def portrait(run: RunFolder, env_id: str, member: int = 0) -> Arrays:
+def portrait(run: RunFolder, env: EnvLike, member: int = 0) -> Arrays:
     """Measure what one member of a run learned. Takes seconds.
 
     The starts are those of :func:`lfo.envs.rollout.starts` for seed and stream 0.
 
     Args:
         run: trained, with an inverse dynamics, by an algorithm whose ``Spec.portrait`` is set.
-        env_id: the environment to act in.
+        env: the environment to act in, see :func:`lfo.envs.make.make_env`.
         member: its index.
 
     Returns:
@@ -70,20 +70,20 @@ def portrait(run: RunFolder, env_id: str, member: int = 0) -> Arrays:
             f"{run.path}: expected a run that can act, found no inverse dynamics; "
             f"run `d3g-lfo interact {run.path}` first"
         )
-    require_fit(agent, env_id)
+    require_fit(agent, env)
     alone: Learned = agent.member(member)
-    arrays = _real(alone, env_id)
+    arrays = _real(alone, env)
     starts = torch.from_numpy(arrays["real"][:, 0])[None]
     steps = arrays["real"].shape[1] - 1
     arrays["cycle"] = _imagined(alone.imagine, starts, steps)
     arrays["aim"] = _imagined(alone.aim, starts, steps)
-    scene = SCENES.get(_family(env_id))
+    scene = SCENES.get(_family(name_of(env)))
     if scene is not None:
         arrays |= scene.plane(alone, arrays, run, member)
     info = run.info()
     names = info["datasets"][info["members"][member]["dataset"]].get("dimensions", [])
     return {
-        "env": np.array(env_id),
+        "env": np.array(name_of(env)),
         "dimensions": np.array(names, dtype=str),
         "member": np.array(member),
         "seed": np.array(agent.seeds[member]),
@@ -110,12 +110,12 @@ def draw(arrays: Arrays, path: str | Path, *, dpi: int = 160) -> Path:
     return save_figure(figure, Path(path), dpi=dpi)
 
 
-def save(run: RunFolder, env_id: str, member: int | None = None) -> list[Path]:
+def save(run: RunFolder, env: EnvLike, member: int | None = None) -> list[Path]:
     """Measure a portrait and write ``portrait.npz`` and ``portrait.png`` into the run's folder.
 
     Args:
         run: see :func:`portrait`.
-        env_id: the environment to act in.
+        env: the environment to act in, see :func:`lfo.envs.make.make_env`.
         member: by default :func:`typical_member`.
 
     Returns:
@@ -124,7 +124,7 @@ def save(run: RunFolder, env_id: str, member: int | None = None) -> list[Path]:
     Raises:
         LfoError: see :func:`portrait`.
     """
-    arrays = portrait(run, env_id, typical_member(run) if member is None else member)
+    arrays = portrait(run, env, typical_member(run) if member is None else member)
     path = run.path / "portrait.npz"
     with atomic_file(path) as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
@@ -149,9 +149,9 @@ def _family(env_id: str) -> str:
     return env_id.rpartition("-v")[0].rpartition(":")[2] or env_id
 
 
-def _real(agent: Learned, env_id: str) -> Arrays:
+def _real(agent: Learned, env: EnvLike) -> Arrays:
     """What the policy does, E episodes to their end; the first T steps are kept."""
-    envs = make_envs(env_id, EPISODES)
+    envs = make_envs(env, EPISODES)
     space = ActionSpace.of(envs[0])
     limit = (envs[0].spec.max_episode_steps if envs[0].spec else None) or 1000
     real = np.full((EPISODES, min(STEPS, limit) + 1, observation_length(envs[0])), np.nan, np.float32)
@@ -168,8 +168,8 @@ def _real(agent: Learned, env_id: str) -> Arrays:
         lengths[step.running] = t
         if t < real.shape[1]:
             real[step.running, t] = step.next_observations[step.running]
-    for env in envs:
-        env.close()
+    for made in envs:
+        made.close()
     return {"returns": returns, "lengths": lengths, "real": real}
 
 
