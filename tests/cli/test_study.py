@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from forked import forked
 from rich.console import Console, Group
-from shell import assert_same_weights, d3g, error, must
+from shell import ancestors, assert_same_weights, d3g, error, must
 
 from lfo import RunFolder
 from lfo.cli._progress import Pace
@@ -569,12 +569,3 @@ def test_a_ray_cluster_that_loses_a_process_and_a_node_ends_as_if_nothing_had_be
     assert (out / "results.csv").read_bytes() == (finished / "results.csv").read_bytes()
     assert not [path for path in out.rglob(".*") if "lock" not in path.name]
     assert not list((out / "logs").iterdir())
-
-
-def ancestors(pid: int) -> list[int]:
-    """The processes that started a process, the nearest first."""
-    found = []
-    while pid > 1:
-        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-        found.append(pid)
-    return found

@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any, ClassVar
@@ -61,8 +61,6 @@ class _Try:
 
     task: str
     number: int = 1
-    avoid: list[str] = field(default_factory=list)
-    """Nodes on which it failed because of the machine."""
 
 
 class Ray:
@@ -87,6 +85,8 @@ class Ray:
         if resources.device == "cpu" and self._gpus:
             raise LfoError("--gpus: expected no share of a GPU with --device cpu; leave out one of them")
         self._under_way: dict[Any, _Try] = {}
+        self._avoided: set[str] = set()
+        """Nodes whose fault it was that a task failed."""
         self._looked, self._places = -LOOK_SECONDS, 0
         with _one_line(f"--address {resources.address or 'of this machine'}"):
             _connect(resources)
@@ -149,23 +149,23 @@ class Ray:
             ray.shutdown()
 
     def _begin(self, attempt: _Try) -> None:
-        where = (
-            {"label_selector": {"ray.io/node-id": f"!in({','.join(attempt.avoid)})"}} if attempt.avoid else {}
-        )
+        elsewhere = {"ray.io/node-id": f"!in({','.join(self._avoided)})"}
+        where = {"label_selector": elsewhere} if self._avoided else {}
         words = (str(self._folder), self._device, attempt.task, self._resources.cores, sys.path)
         with _one_line("Ray"):
             self._under_way[self._remote.options(name=attempt.task, **where).remote(*words)] = attempt
 
     def _again(self, attempt: _Try, result: _Result) -> None:
-        alive = {node["NodeID"] for node in _nodes()}
-        avoid = [*attempt.avoid, result.node] if result.node else attempt.avoid
-        if alive <= set(avoid):
-            avoid = []
+        if result.node:
+            self._avoided.add(result.node)
+        if {node["NodeID"] for node in _nodes()} <= self._avoided:
+            self._avoided.clear()
         self._note(f"{attempt.task}: {result.reason}{result.host}; trying again")
-        self._begin(_Try(attempt.task, attempt.number + 1, avoid))
+        self._begin(_Try(attempt.task, attempt.number + 1))
 
     def _count_places(self) -> int:
-        return sum(_places(node, self._resources.cores, self._gpus) for node in _nodes())
+        nodes = [node for node in _nodes() if node["NodeID"] not in self._avoided]
+        return sum(_places(node, self._resources.cores, self._gpus) for node in nodes)
 
     def _check_room(self) -> None:
         if not self._count_places():
