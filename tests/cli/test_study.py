@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
+from typing import Any
 
 import numpy as np
 import pytest
@@ -547,15 +548,20 @@ def test_a_ray_cluster_that_loses_a_process_and_a_node_ends_as_if_nothing_had_be
         pid = read_status(out, D3G).pid
         return pid if killed and pid not in killed and at_work(out, "training", "interacting") else None
 
-    def remove() -> None:
+    lost: list[Any] = []
+
+    def found() -> bool:
         above = ancestors(at_work_again() or 0)
-        lost = next(n for n in nodes if n.all_processes["raylet"][0].process.pid in above)
-        cluster.remove_node(lost, allow_graceful=False)
+        lost.extend(node for node in nodes if node.all_processes["raylet"][0].process.pid in above)
+        return bool(lost)
+
+    def remove() -> None:
+        cluster.remove_node(lost[0], allow_graceful=False)
 
     try:
         with (
             meanwhile(lambda: at_work(out, "training"), kill),
-            meanwhile(lambda: at_work_again() is not None, remove),
+            meanwhile(found, remove),
         ):
             done = d3g("study", toml, "-o", out, "--executor", "ray", "--address", cluster.address)
     finally:
