@@ -35,8 +35,9 @@ docs: $(VENV)/.installed-dev
 wheel-test:
 	$(PYTHON) tests/try_wheel.py
 
-# Some 12,000 attacks; `make soak SHARE=0.05` makes a twentieth of them.
+# Some 12,000 attacks, and a study on a cluster; `make soak SHARE=0.05` makes a twentieth of the attacks.
 soak: $(VENV)/.installed-dev
+	$(BIN)/python tests/attacks/cluster.py
 	$(BIN)/python tests/attacks/soak.py --share $(or $(SHARE),1)
 
 bench: $(VENV)/.installed

@@ -103,8 +103,23 @@ def _tables(ctx: click.Context, param: click.Parameter, values: tuple[str, ...])
     metavar="[PART.]KEY=VALUE",
     help="Change one setting of d3g, or of the part named before the dot: an algorithm, or inverse. Repeatable.",
 )
-@option("jobs", shown="cores")
+@option("jobs", shown="cores; with Ray as many as the cluster has room for")
 @option("device")
+@option(
+    "executor",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Where cells run: on this machine, or on a Ray cluster that shares DIR.",
+)
+@option("address", metavar="auto|HOST:PORT", help="The Ray cluster. Without it, Ray starts on this machine.")
+@option("cores", type=COUNT, help="Ray: CPU cores of each cell.", shown="1")
+@option(
+    "gpus",
+    type=click.FloatRange(0, min_open=True),
+    help="Ray: a cell's share of a GPU, such as 0.25.",
+    shown="0; with --device cuda 1",
+)
 @click.option("--status", is_flag=True, help="Only show where the study in DIR stands.")
 @click.option("--report", is_flag=True, help="Only write the report of what is finished.")
 @click.option(
@@ -116,6 +131,10 @@ def command(
     settings: dict[str, dict[str, Any]],
     jobs: int | None,
     device: str,
+    executor: str,
+    address: str | None,
+    cores: int | None,
+    gpus: float | None,
     status: bool,
     report: bool,
     dry_run: bool,
@@ -133,7 +152,10 @@ def command(
     d3g-lfo study mine.toml -o mine
     d3g-lfo study DIR --status           # in another terminal: cells, progress, time left
     d3g-lfo study DIR                    # continue the study in DIR
+    d3g-lfo study table1 -o DIR --executor ray --address auto
     """
+    if executor == "local" and (address or cores or gpus):
+        raise click.UsageError("--address, --cores and --gpus need --executor ray")
     if status or report:
         _look(output or Path(what), report)
         return
@@ -148,7 +170,18 @@ def command(
     live = _Live()
     with resumable(again):
         try:
-            failed = run(study, folder, jobs=jobs, device=device, on_change=live.show)
+            failed = run(
+                study,
+                folder,
+                jobs=jobs,
+                device=device,
+                executor=executor,
+                address=address,
+                cores=cores or 1,
+                gpus=gpus,
+                on_change=live.show,
+                note=live.note,
+            )
         finally:
             live.end()
     click.echo(f"{folder}: report.html, report.md, report.csv, results.csv")
@@ -246,6 +279,13 @@ class _Live:
             return
         self.live.start()
         self.live.update(Group(*table(found, self.console.height - 1)), refresh=True)
+
+    def note(self, text: str) -> None:
+        """Print a line, above the table."""
+        if self.live is not None:
+            self.console.print(text, markup=False, highlight=False)
+        else:
+            click.echo(f"note: {text}", err=True)
 
     def end(self) -> None:
         """Leave the last table as it is."""

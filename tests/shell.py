@@ -121,3 +121,12 @@ def assert_same_weights(one: Path, other: Path, least: int = 20) -> None:
     assert len(first) > least
     different = [name for name in first if not torch.equal(first[name], second[name])]
     assert not different
+
+
+def ancestors(pid: int) -> list[int]:
+    """The processes that started a process, the nearest first; none if it has ended."""
+    found = []
+    while pid > 1 and Path(f"/proc/{pid}/stat").exists():
+        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        found.append(pid)
+    return found

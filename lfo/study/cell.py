@@ -6,8 +6,10 @@ import json
 import shlex
 import sys
 import time
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from threading import Event, Lock, Thread
 
 from lfo.acting.rounds import evaluate, learn_inverse
 from lfo.algorithms import registry
@@ -19,15 +21,13 @@ from lfo.runs.folder import RunFolder
 from lfo.runs.loading import load_agent
 from lfo.runs.record import Member
 from lfo.study.spec import Cell, DataSet, Study, algorithm_config, inverse_config
-from lfo.study.status import Status, read_status, write_status
+from lfo.study.status import BEAT_SECONDS, Status, read_status, write_status
 from lfo.training.loop import train
 from lfo.training.progress import Progress
 from lfo.training.sources import demonstrations
 
 FINAL_SEED = 1_000_000
 """Of the final evaluation's starts; a round's is 10,000 + its number."""
-STATUS_SECONDS = 1.0
-"""Seconds between two writings of a status, at least."""
 
 ACT_UNITS, FIT_UNITS = 0.2, 2.0
 """Units of work of one interaction and of one step of I. Like an algorithm's costs, they only serve estimates."""
@@ -39,9 +39,9 @@ def work_on(study: Study, cell: Cell, folder: Path, device: str) -> None:
     try:
         run_cell(study, cell, folder, device, told)
     except BaseException:
-        told.write("waiting")
+        told.end("waiting")
         raise
-    told.write("done")
+    told.end("done")
 
 
 def run_cell(study: Study, cell: Cell, folder: Path, device: str, told: _Told) -> None:
@@ -136,7 +136,7 @@ def work_units(study: Study, cell: Cell) -> tuple[float, float, float]:
 
 
 class _Told(Progress):
-    """Writes ``status.json`` as training and the inverse stage progress."""
+    """Writes ``status.json``: at every change of state, and every second; after a minute every ten seconds."""
 
     def __init__(self, study: Study, cell: Cell, folder: Path) -> None:
         self.study, self.cell, self.folder = study.sized(cell.algo), cell, folder
@@ -144,25 +144,23 @@ class _Told(Progress):
         self.total = round(self.train + self.study.rounds * self.round + self.final)
         step = registry.spec(study.algorithm(cell.algo)).step_cost
         self.units = {"train": step, "learn": step, "act": ACT_UNITS, "fit I": FIT_UNITS}
-        self.before = read_status(folder, cell)
-        self.started, self.written = time.monotonic(), 0.0
+        self.before, self.state = read_status(folder, cell), "training"
+        self.started = time.monotonic()
         self.done, self.each = float(self.before.done), 0.0
-        self.state = "training"
-        self.write(self.state)
+        self.writing, self.over = Lock(), Event()
+        self.write()
+        Thread(target=self._beat, daemon=True).start()
 
     def start(self, stage: str, total: int, done: int = 0, *, round: int = 0) -> None:
         """Begin a stage of training or of a round."""
-        self.state = "interacting" if round else "training"
         self.each = self.units.get(stage, 0.0)
         if stage in ("train", "act"):
             self.done = self.train + (round - 1) * self.round if round else self.each * done
-        self.write(self.state)
+        self.write("interacting" if round else "training")
 
     def step(self, count: int = 1) -> None:
         """Count steps."""
         self.done += self.each * count
-        if time.monotonic() - self.written > STATUS_SECONDS:
-            self.write(self.state)
 
     def note(self, text: str) -> None:
         """Write to the log."""
@@ -173,9 +171,23 @@ class _Told(Progress):
         self.done = self.train + self.study.rounds * self.round
         self.write("evaluating")
 
-    def write(self, state: str) -> None:
-        """Write the status."""
-        self.written = time.monotonic()
-        spent = self.before.seconds + self.written - self.started
-        done = self.total if state == "done" else min(round(self.done), self.total)
-        write_status(self.folder, self.cell, Status(state, done, self.total, round(spent, 1)))
+    def end(self, state: str) -> None:
+        """Write the last status."""
+        self.over.set()
+        self.write(state)
+
+    def write(self, state: str | None = None) -> None:
+        """Write the status; without a state, the same again unless it was the last."""
+        with self.writing:
+            if state is None and self.over.is_set():
+                return
+            state = self.state = state or self.state
+            spent = self.before.seconds + time.monotonic() - self.started
+            done = self.total if state == "done" else min(round(self.done), self.total)
+            write_status(self.folder, self.cell, Status(state, done, self.total, round(spent, 1)))
+
+    def _beat(self) -> None:
+        """Write the same state again and again, until the end."""
+        while not self.over.wait(1.0 if time.monotonic() - self.started < 60 else BEAT_SECONDS):
+            with suppress(OSError):  # the next one may succeed
+                self.write()

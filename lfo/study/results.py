@@ -34,6 +34,7 @@ class Results:
     def __init__(self, folder: Path, study: Study) -> None:
         self.folder, self.study = folder, study
         self._returns: dict[str, float] = {}
+        self._finished: dict[Cell, list[dict[str, Any]]] = {}
 
     def write(self) -> None:
         """Write the rows of what is there."""
@@ -41,8 +42,16 @@ class Results:
         for row in self.study.rows:
             rows += self._policy_rows(row)
             for algo in self.study.algos:
-                rows += cell_results(self.folder, self.study, Cell(row, algo))
+                rows += self._cell_rows(Cell(row, algo))
         write_csv(self.folder / "results.csv", rows)
+
+    def _cell_rows(self, cell: Cell) -> list[dict[str, Any]]:
+        if cell not in self._finished:
+            found = cell_results(self.folder, self.study, cell)
+            if not found:
+                return []
+            self._finished[cell] = found
+        return self._finished[cell]
 
     def _policy_rows(self, row: str) -> list[dict[str, Any]]:
         rows = []

@@ -1,19 +1,14 @@
-"""Running a study: which tasks are missing, and the processes that do them.
+"""Running a study: which tasks are missing, and in which order they are done.
 
-A task is something to make: a data set, the experts' returns, or a cell. Each runs in a process of its own
-(:mod:`lfo.study.worker`), ``jobs`` at a time: data first, then cells, the longest first. If a task fails, only the
-tasks that depend on it are skipped.
-
-The processes have a session of their own, so Ctrl-C reaches only the parent. It closes their standard input; they then
-finish the current step, write their checkpoints and end. They do the same if the parent is killed.
+A task is something to make: a data set, the experts' returns, or a cell. Data first, then cells, the longest first. If
+a task fails, only the tasks that depend on it are skipped. Where tasks run is the executor's business, see
+:mod:`lfo.study.executors`; the files that they leave are the same everywhere.
 """
 
 from __future__ import annotations
 
-import os
+import heapq
 import shlex
-import signal
-import subprocess
 import sys
 import time
 from collections import defaultdict
@@ -25,9 +20,9 @@ from pathlib import Path
 from lfo.atomic import check_folder, make_folder, read_csv, write_whole
 from lfo.datasets import LfoError
 from lfo.locks import locked
-from lfo.processes import available_cores
-from lfo.runs.hardware import pick_device
 from lfo.study.cell import time_limit, work_units
+from lfo.study.executors import executor_class
+from lfo.study.executors.protocol import Executor, Note, Resources
 from lfo.study.results import Results
 from lfo.study.spec import (
     Cell,
@@ -38,17 +33,16 @@ from lfo.study.spec import (
     same_study,
     to_toml,
 )
-from lfo.study.status import Overview, overview, read_status, write_status
-from lfo.study.worker import STOPPED
+from lfo.study.status import Overview, is_done, overview, read_all, read_status, write_status, write_totals
 from lfo.training.interrupts import interruptible
 
-POLL_SECONDS = 0.2
+WAIT_SECONDS = 0.2
+"""How long a stop may stay unnoticed."""
 TELL_SECONDS = 1.0
+SHARE = 0.05
+"""Of its time that the scheduler spends on telling, and on writing results, at most."""
 LOCK_SECONDS = 2.0
 """How long a start waits for the study's lock, which ``--status`` holds for a moment."""
-
-# In the parent's import path, whatever folder the worker is in; see :func:`lfo.study.worker.main`.
-_START = "import sys; sys.path[:] = sys.argv.pop(1).split(chr(10)); from lfo.study.worker import main; main()"
 
 
 @dataclass(frozen=True)
@@ -70,7 +64,12 @@ def run(
     *,
     jobs: int | None = None,
     device: str = "auto",
+    executor: str = "local",
+    address: str | None = None,
+    cores: int = 1,
+    gpus: float | None = None,
     on_change: Callable[[Overview], object] = lambda overview: None,
+    note: Note = lambda text: print(f"note: {text}", file=sys.stderr),
 ) -> dict[str, str]:
     """Do what is missing of a study, then write its results and its report.
 
@@ -78,33 +77,38 @@ def run(
         study: the fields. If the folder has a study already, its environments, fractions and algorithms are
             added to that study, and only the cells of this call are run.
         folder: created if it does not exist.
-        jobs: processes at a time; None means one per core. Results depend on it by rounding at most.
-        device: ``auto``, ``cpu`` or ``cuda``.
+        jobs: tasks at a time; None means one per core, or with Ray as many as the cluster has room for. Results
+            depend on it by rounding at most.
+        device: ``auto``, ``cpu`` or ``cuda``; with Ray ``auto`` is ``cuda`` if ``gpus`` is given, else ``cpu``.
+        executor: ``local`` or ``ray``.
+        address: Ray: ``auto`` or HOST:PORT of a cluster; None starts a Ray on this machine.
+        cores: Ray: CPU cores of each task.
+        gpus: Ray: the share of a GPU that each task has; None means 1 with ``device="cuda"``, else 0.
         on_change: called about once a second with where the study stands.
+        note: called with a line about a task that is begun again; by default it is printed on stderr.
 
     Returns:
         The tasks that failed, each with the reason.
 
     Raises:
-        LfoError: a wrong setting; the folder holds another study, something else, or is being run already.
-        KeyboardInterrupt: after Ctrl-C, when all processes have written their checkpoints.
+        LfoError: a wrong setting; the folder holds another study, something else, or is being run already; there is
+            no Ray, or no such cluster.
+        KeyboardInterrupt: after Ctrl-C, when all tasks have written their checkpoints.
     """
     folder = Path(folder).resolve()
     require_ready(study, folder)
     for row in study.rows.values():
         time_limit(row)
-    pick_device(device)
+    start, resources = executor_class(executor), Resources(jobs, device, address, cores, gpus)
     check_folder(folder, owner="study.toml", overwrite=False, resume=True)
     make_folder(folder)
     with _claimed(folder):
-        whole = _agree(folder, study)
-        tasks = _missing(folder, study)
-        results = Results(folder, whole)
-        results.write()
-        on_change(overview(folder, running=True))
-        workers = _Workers(folder, jobs or available_cores(), device)
-        failed = _work_off(folder, tasks, workers, results, on_change)
-        on_change(overview(folder, running=False))
+        workers = start(folder, resources, note)
+        try:
+            whole = _agree(folder, study)
+            failed = _Work(folder, whole, workers, on_change).do(_missing(folder, study))
+        finally:
+            workers.stop()
         from lfo.study.report import write_report
 
         write_report(folder)
@@ -136,21 +140,23 @@ def _agree(folder: Path, study: Study) -> Study:
 def _missing(folder: Path, study: Study) -> list[Task]:
     """What to make, in the order of starting: data, the experts, then cells, the longest first.
 
-    Every cell gets a status, so that the live table has all of them from the start.
+    What is left of earlier failures and of processes that were killed is cleared.
     """
     unfinished: list[Task] = []
     users: dict[str, list[Cell]] = defaultdict(list)
     for cell in cells(study):
         before = read_status(folder, cell)
-        if before.state == "done" and (folder / cell.path / "scores.csv").is_file():
+        if before.state == "done" and is_done(folder, cell):
             continue
         train, round_, final = work_units(study, cell)
         total = train + study.sized(cell.algo).rounds * round_ + final
-        write_status(folder, cell, replace(before, state="waiting", total=round(total), error=None))
+        if before.state != "waiting" or before.error:
+            write_status(folder, cell, replace(before, state="waiting", total=round(total), error=None))
         needs = study.files(cell.data)
         for name in needs:
             users[name].append(cell)
         unfinished.append(Task(cell.path, needs, (cell,), total))
+    write_totals(folder, {task.cells[0]: round(task.cost) for task in unfinished})
     wanted = [name for row in study.rows for name in study.files(row)]
     data = [Task(name, (), tuple(users[name])) for name in wanted if not (folder / name).is_file()]
     known = {row["env"] for row in read_csv(folder / "experts.csv")}
@@ -158,134 +164,130 @@ def _missing(folder: Path, study: Study) -> list[Task]:
     return [*data, *experts, *sorted(unfinished, key=lambda task: -task.cost)]
 
 
-class _Workers:
-    """The processes at work."""
+class _Work:
+    """The tasks of one start.
 
-    def __init__(self, folder: Path, jobs: int, device: str) -> None:
-        self.folder, self.jobs, self.device = folder, jobs, device
-        self.running: dict[Task, subprocess.Popen[bytes]] = {}
-        threads = max(1, available_cores() // jobs)
-        asked = os.environ.get("OMP_NUM_THREADS", "")
-        self.threads = min(threads, int(asked)) if asked.isdigit() and int(asked) else threads
+    Args:
+        folder: of the study.
+        study: the whole of it.
+        workers: do the tasks.
+        on_change: told where the study stands.
+    """
 
-    def start(self, task: Task) -> None:
-        """Begin a task."""
-        words = ["\n".join(sys.path), str(self.folder), self.device, task.name]
-        with open(self._log(task), "wb") as log:
-            self.running[task] = subprocess.Popen(
-                [sys.executable, "-c", _START, *words],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                env={**os.environ, "OMP_NUM_THREADS": str(self.threads)},
-                start_new_session=True,  # Ctrl-C is the parent's to handle
-            )
+    def __init__(
+        self, folder: Path, study: Study, workers: Executor, on_change: Callable[[Overview], object]
+    ) -> None:
+        self.folder, self.study, self.workers = folder, study, workers
+        self.results = Results(folder, study)
+        self.statuses = read_all(folder, study)
+        self.failed: dict[str, str] = {}
+        self.running: dict[str, Task] = {}
+        self.ready: list[tuple[int, Task]] = []
+        """A heap, by the order of starting."""
+        self.waiting: dict[str, list[tuple[int, Task]]] = defaultdict(list)
+        """By the data set that is missing."""
+        self.missing: dict[Task, set[str]] = {}
+        self.write = _Paced(self.results.write, 0.0)
+        self.tell = _Paced(lambda: on_change(self._overview(running=True)), TELL_SECONDS)
+        self.on_change = on_change
 
-    def ended(self) -> list[tuple[Task, str | None]]:
-        """The tasks that ended since the last call, each with the reason if it failed."""
-        found = [(task, process) for task, process in self.running.items() if process.poll() is not None]
-        for task, process in found:
-            del self.running[task]
-            if process.stdin is not None:
-                process.stdin.close()
-        return [(task, self._reason(task, process.returncode)) for task, process in found]
+    def do(self, tasks: Sequence[Task]) -> dict[str, str]:
+        """Run all tasks, and return the failed ones with the reason."""
+        self._sort(tasks)
+        self.results.write()
+        with interruptible() as stop:
+            try:
+                self.tell(changed=True)
+                while (self.ready or self.running) and not stop():
+                    self._start_ready()
+                    ended = self.workers.ended(WAIT_SECONDS)
+                    for name, reason in ended:
+                        self._end(self.running.pop(name), reason)
+                    self.write(changed=bool(ended))
+                    self.tell(changed=bool(ended))
+            finally:
+                self.results.write()
+        self.on_change(self._overview(running=False))
+        return self.failed
 
-    def stop(self) -> None:
-        """Tell all of them to write their checkpoints and end, and wait. A second Ctrl-C kills them."""
-        for process in self.running.values():
-            if process.stdin is not None:
-                process.stdin.close()
-        try:
-            for process in self.running.values():
-                process.wait()
-        except KeyboardInterrupt:
-            for process in self.running.values():
-                process.kill()
-            for process in self.running.values():
-                process.wait()
-            raise
+    def _sort(self, tasks: Sequence[Task]) -> None:
+        """Find what is ready, and what waits for what."""
+        made = {task.name for task in tasks}
+        for index, task in enumerate(tasks):
+            missing = made.intersection(task.needs)
+            if not missing:
+                self.ready.append((index, task))  # sorted by index, so a heap
+                continue
+            self.missing[task] = missing
+            for name in missing:
+                self.waiting[name].append((index, task))
 
-    def _log(self, task: Task) -> Path:
-        return self.folder / "logs" / f"{Path(task.name).name}.log"
+    def _start_ready(self) -> None:
+        """Start as many tasks as there is room for."""
+        room = self.workers.room() if self.ready else 0
+        while room > 0 and self.ready:
+            room -= 1
+            _, task = heapq.heappop(self.ready)
+            self.workers.start(task.name)
+            self.running[task.name] = task
 
-    def _reason(self, task: Task, code: int) -> str | None:
-        log = self._log(task)
-        if code == 0:
-            if log.stat().st_size == 0:
-                log.unlink()
-            return None
-        if code < 0:
-            memory = ", perhaps because memory ran out" if code == -signal.SIGKILL else ""
-            return f"its process was killed by {signal.Signals(-code).name}{memory}"
-        if code == STOPPED:
-            return "its process was stopped from outside this study"
-        last = (log.read_text(encoding="utf-8", errors="replace").splitlines() or [""])[-1]
-        return last.removeprefix("Error: ") or f"its process ended with exit code {code}"
+    def _end(self, task: Task, reason: str | None) -> None:
+        """Note that a task ended, and what that means for those that need it."""
+        self._look(task)
+        dependent = self.waiting.pop(task.name, [])
+        if reason is not None:
+            self._fail([task, *(other for _, other in dependent if other in self.missing)], reason)
+            return
+        for index, other in dependent:
+            if other in self.missing:
+                self.missing[other].discard(task.name)
+                if not self.missing[other]:
+                    del self.missing[other]
+                    heapq.heappush(self.ready, (index, other))
 
+    def _fail(self, tasks: Sequence[Task], reason: str) -> None:
+        """A task failed, and with it those that need it."""
+        first = tasks[0]
+        for task in tasks:
+            told = reason if task is first else f"no {first.name}: {reason}"
+            self.failed[task.name] = told
+            self.missing.pop(task, None)
+            for cell in task.cells if task.name.startswith("cells/") else ():
+                self.statuses[cell] = replace(self.statuses[cell], state="failed", error=told)
+                write_status(self.folder, cell, self.statuses[cell])
 
-def _work_off(
-    folder: Path,
-    tasks: Sequence[Task],
-    workers: _Workers,
-    results: Results,
-    on_change: Callable[[Overview], object],
-) -> dict[str, str]:
-    """Run all tasks, and return the failed ones with the reason."""
-    waiting, failed, told = list(tasks), dict[str, str](), 0.0
-    with interruptible() as stop:
-        try:
-            while (waiting or workers.running) and not stop():
-                _drop_hopeless(folder, results.study, waiting, failed)
-                changed = _start_ready(folder, waiting, workers)
-                for task, reason in workers.ended():
-                    changed = True
-                    if reason is not None:
-                        failed[task.name] = reason
-                    _tell_cells(folder, results.study, task, reason)
-                    results.write()
-                if changed or time.monotonic() - told > TELL_SECONDS:
-                    told = time.monotonic()
-                    on_change(overview(folder, running=True))
-                else:
-                    time.sleep(POLL_SECONDS)
-        finally:
-            workers.stop()
-    return failed
+    def _look(self, task: Task) -> None:
+        """Read the status of the cell that a task is."""
+        for cell in task.cells if task.name.startswith("cells/") else ():
+            found = read_status(self.folder, cell)
+            self.statuses[cell] = found if found.total else self.statuses[cell]
 
-
-def _drop_hopeless(folder: Path, study: Study, waiting: list[Task], failed: dict[str, str]) -> None:
-    """Fail the tasks that depend on a failed one."""
-    for task in list(waiting):
-        lost = next((name for name in task.needs if name in failed), None)
-        if lost is not None:
-            waiting.remove(task)
-            failed[task.name] = f"no {lost}: {failed[lost]}"
-            _tell_cells(folder, study, task, failed[task.name])
-
-
-def _start_ready(folder: Path, waiting: list[Task], workers: _Workers) -> bool:
-    """Start as many tasks as there are free places, and return whether any was started."""
-    before = len(waiting)
-    for task in list(waiting):
-        if len(workers.running) >= workers.jobs:
-            break
-        if all((folder / name).is_file() for name in task.needs):
-            waiting.remove(task)
-            workers.start(task)
-            if task.name.startswith("data/"):
-                for cell in task.cells:
-                    status = read_status(folder, cell)
-                    if status.state == "waiting":
-                        write_status(folder, cell, replace(status, state="collecting"))
-    return len(waiting) < before
+    def _overview(self, *, running: bool) -> Overview:
+        """Where the study stands; only cells at work are read again."""
+        for task in self.running.values():
+            self._look(task)
+        return overview(self.folder, running=running, study=self.study, known=self.statuses)
 
 
-def _tell_cells(folder: Path, study: Study, task: Task, reason: str | None) -> None:
-    """Tell a task's cells that it ended: they have all of their data, or have failed."""
-    for cell in task.cells:
-        before = read_status(folder, cell)
-        if task.name.startswith("data/"):
-            if all((folder / name).is_file() for name in study.files(cell.data)):
-                write_status(folder, cell, replace(before, state="waiting"))
-        elif reason is not None:
-            write_status(folder, cell, replace(before, state="failed", error=reason))
+class _Paced:
+    """Calls a function after a change, or every so many seconds, but not so often that it takes much time.
+
+    Args:
+        function: what it calls.
+        seconds: between two calls if nothing has changed; 0 means never.
+    """
+
+    def __init__(self, function: Callable[[], object], seconds: float) -> None:
+        self.function, self.seconds = function, seconds
+        self.changed, self.last, self.took = False, time.monotonic(), 0.0
+
+    def __call__(self, *, changed: bool) -> None:
+        """Call it if it is time to."""
+        self.changed |= changed
+        now = time.monotonic()
+        since = now - self.last
+        if since < self.took / SHARE or not (self.changed or 0 < self.seconds < since):
+            return
+        self.function()
+        self.changed, self.last = False, time.monotonic()
+        self.took = self.last - now

@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
+from typing import Any
 
 import numpy as np
 import pytest
 from forked import forked
 from rich.console import Console, Group
-from shell import d3g, error, must
+from shell import ancestors, assert_same_weights, d3g, error, must
 
 from lfo import RunFolder
 from lfo.cli._progress import Pace
@@ -140,7 +141,7 @@ def at_work(out: Path, *states: str) -> bool:
 def test_it_leaves_runs_scores_and_a_report(finished: Path) -> None:
     names = {path.name for path in finished.iterdir()} - {".lock", "figures"}
     assert names == {
-        *("study.toml", "data", "cells", "logs", "experts.csv", "results.csv"),
+        *("study.toml", "totals.json", "data", "cells", "logs", "experts.csv", "results.csv"),
         *("report.html", "report.md", "report.csv"),
     }
     for cell in (D3G, BCO):
@@ -520,3 +521,57 @@ def test_elsewhere_there_is_a_line_now_and_then(capsys: pytest.CaptureFixture[st
 def test_overview_of_the_finished_one(finished: Path) -> None:
     found = overview(finished)
     assert (found.running, found.count("done"), found.seconds_left) == (False, 2, 0.0)
+
+
+def test_a_ray_cluster_that_loses_a_process_and_a_node_ends_as_if_nothing_had_been(
+    finished: Path, toml: Path, tmp_path: Path
+) -> None:
+    cluster_utils = pytest.importorskip("ray.cluster_utils", reason="Ray is not installed")
+    out, small = tmp_path / "study", {"object_store_memory": 80 << 20}
+    soon = {
+        "health_check_period_ms": 200,
+        "health_check_initial_delay_ms": 0,
+        "health_check_timeout_ms": 2000,
+    }
+    head = {"num_cpus": 0, "include_dashboard": False, "_system_config": soon, **small}
+    cluster = cluster_utils.Cluster(initialize_head=True, head_node_args=head)
+    nodes = [cluster.add_node(num_cpus=1, **small) for _ in range(2)]
+    killed: list[int] = []
+
+    def kill() -> None:
+        pid = read_status(out, D3G).pid
+        assert pid
+        killed.append(pid)
+        os.kill(pid, signal.SIGKILL)
+
+    def at_work_again() -> int | None:
+        pid = read_status(out, D3G).pid
+        return pid if killed and pid not in killed and at_work(out, "training", "interacting") else None
+
+    lost: list[Any] = []
+
+    def found() -> bool:
+        above = ancestors(at_work_again() or 0)
+        lost.extend(node for node in nodes if node.all_processes["raylet"][0].process.pid in above)
+        return bool(lost)
+
+    def remove() -> None:
+        cluster.remove_node(lost[0], allow_graceful=False)
+
+    try:
+        with (
+            meanwhile(lambda: at_work(out, "training"), kill),
+            meanwhile(found, remove),
+        ):
+            done = d3g("study", toml, "-o", out, "--executor", "ray", "--address", cluster.address)
+    finally:
+        cluster.shutdown()
+    assert done.code == 0, done.err
+    again = [line for line in done.err.splitlines() if line.endswith("trying again")]
+    assert any("killed by SIGKILL" in line for line in again), done.err
+    assert any("its worker or its node was lost" in line for line in again), done.err
+    for cell in (D3G, BCO):
+        assert_same_weights(out / cell.path, finished / cell.path)
+    assert (out / "results.csv").read_bytes() == (finished / "results.csv").read_bytes()
+    assert not [path for path in out.rglob(".*") if "lock" not in path.name]
+    assert not list((out / "logs").iterdir())
