@@ -95,9 +95,9 @@ def fit_online(
     own = {field.name for field in fields(config)}
     stage = {field.name for field in fields(OnlineConfig)} - own - {"steps"}
     _check_names(settings, own | stage, where)
-    online = {key: value for key, value in settings.items() if key in stage}
+    given = {key: value for key, value in settings.items() if key in stage}
     config = configure(config, {k: v for k, v in settings.items() if k in own}, where=where)
-    online = configure(OnlineConfig(), {"steps": steps, **online}, where=where)
+    online = configure(OnlineConfig(), {"steps": steps, **given}, where=where)
     require_loggers(log)
     with _new_run(out) as folder:
         return learn_online(
