@@ -59,6 +59,8 @@ class Pass:
     """Columns of the input that a gradient has to get to."""
     delayed: bool = False
     """Whether it is done only every second step or so."""
+    share: float = 1.0
+    """Of the minibatch's rows."""
 
 
 @dataclass(frozen=True)
@@ -131,12 +133,13 @@ def qsi_passes(config: QSIConfig, state_dim: int, action_dim: int) -> list[Pass]
         Pass("critic1", *critic, fit=True),
         Pass("critic2", *critic, fit=True),
     ]
+    given = 1 - config.replay  # the demonstrations alone
     # ‖κ_ξ(s) − a‖²;  ‖f_φ(s, a) − s'‖²;  L_ψ = ½‖(π_ψ(s) − a) / σ‖² − α Q_θ1(s, π_ψ(s)) / G
     delayed = [
-        Pass("clone", s, a, fit=True, delayed=True),
-        Pass("model", s + a, s, fit=True, delayed=True),
-        Pass("policy", *policy, fit=True, delayed=True),
-        Pass("critic1", *critic, through=a, delayed=True),
+        Pass("clone", s, a, fit=True, delayed=True, share=given),
+        Pass("model", s + a, s, fit=True, delayed=True, share=given),
+        Pass("policy", *policy, fit=True, delayed=True, share=given),
+        Pass("critic1", *critic, through=a, delayed=True, share=given),
     ]
     return [*every, *delayed]
 
@@ -173,6 +176,7 @@ def d3g_online_passes(config: D3GOnlineConfig, state_dim: int, action_dim: int) 
 def products(one: Pass, batch: int, hidden: int) -> list[Product]:
     """The matrix products of a pass."""
     layers = [(one.inputs, hidden), (hidden, hidden), (hidden, one.outputs)]
+    batch = round(one.share * batch)
     found = [Product("x W", batch, i, o) for i, o in layers]
     if one.fit:
         found += [Product("xᵀ g", i, batch, o) for i, o in layers]
