@@ -37,8 +37,8 @@ wheel-test:
 
 # Some 12,000 attacks, and a study on a cluster; `make soak SHARE=0.05` makes a twentieth of the attacks.
 soak: $(VENV)/.installed-dev
-	$(BIN)/python tests/attacks/cluster.py
 	$(BIN)/python tests/attacks/soak.py --share $(or $(SHARE),1)
+	$(BIN)/python tests/attacks/cluster.py
 
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/bench.py --write
