@@ -451,12 +451,15 @@ class Stage:
 
     def _compare_rewards(self, demonstrations: Table) -> None:
         """Tell of rewards that cannot be those of the data; both would be learned from."""
-        (low, high), found = demonstrations.reward_range[0].tolist(), self.latest["rewards"][0]
-        if found.max() < low or found.min() > high:
-            self.progress.note(
-                f"{self.stage['env']} gives rewards from {found.min():.4g} to {found.max():.4g}, the data has {low:.4g} "
-                f"to {high:.4g}: are they the same? If not, train with --set replay=0"
-            )
+        for (low, high), found in zip(
+            demonstrations.reward_range.tolist(), self.latest["rewards"], strict=True
+        ):
+            if found.max() < low or found.min() > high:
+                self.progress.note(
+                    f"{self.stage['env']} gives rewards from {found.min():.4g} to {found.max():.4g}, the data has "
+                    f"{low:.4g} to {high:.4g}: are they the same? If not, train with --set replay=0"
+                )
+                return
 
     def _log(self, step: int, metrics: dict[str, list[float]]) -> None:
         self.metrics.row(step, metrics)

@@ -10,8 +10,8 @@ __all__ = ["ActionBatch", "Batch", "own_rows"]
 
 
 def own_rows(batch_size: int, share: float) -> int:
-    """How many rows of a minibatch are interactions, the last ones, where ``share`` of it is."""
-    return round(share * batch_size)
+    """How many rows of a minibatch are interactions, the last ones, where ``share`` of it is; never all."""
+    return min(round(share * batch_size), batch_size - 1)
 
 
 class Batch(NamedTuple):

@@ -94,8 +94,10 @@ def run_cell(study: Study, cell: Cell, folder: Path, device: str, told: _Told) -
 def _load(path: Path, study: Study, cell: Cell) -> Transitions:
     """Load a data set of the study, and check that it is the cell's."""
     data, row = load(path), study.rows[cell.data]
-    wanted = {"random_frac": row.random_frac, "transitions": row.transitions or study.transitions}
-    found = {"random_frac": data.metadata.random_frac, "transitions": len(data)}
+    size = row.transitions or study.transitions
+    wanted = {"env": row.env, "random_frac": row.random_frac, "transitions": size}
+    origin = data.metadata
+    found = {"env": origin.env_id, "random_frac": origin.random_frac, "transitions": len(data)}
     if not row.source and wanted != found:
         raise LfoError(f"{path}: expected {wanted}, found {found}; delete the file to collect it again")
     return data

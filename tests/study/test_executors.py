@@ -204,3 +204,10 @@ def test_options_of_ray_need_ray(words: tuple[str, ...]) -> None:
     done = d3g("study", "table1", "-o", "nowhere", *words)
     assert done.code == 2
     assert "--address, --cores and --gpus need --executor ray" in done.err
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere", "127.0.0.1:port", "127.0.0.1:99999"])
+def test_an_address_where_no_cluster_answers_is_one_line(address: str, tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed")
+    told = error("study", "table1", "-o", tmp_path / "s", "--executor", "ray", "--address", address)
+    assert f"found {address}, where none answers" in told

@@ -10,7 +10,7 @@ import torch
 from shell import TINY, error, must
 
 from lfo.datasets import Transitions, load
-from lfo.nn.batches import Batch
+from lfo.nn.batches import Batch, own_rows
 from lfo.nn.scaling import Units
 from lfo.training.seeding import seeded
 from lfo.training.sources import Mixture, ReplayBuffer, Table
@@ -151,3 +151,10 @@ def test_a_mixture_has_the_demonstrations_first_and_a_share_of_each_members_inte
     given = table.batch(index[0][:, :12], units)
     for name in Batch._fields:
         torch.testing.assert_close(getattr(batch, name)[:, :12], getattr(given, name))
+
+
+@pytest.mark.parametrize(
+    ("size", "share", "rows"), [(256, 0.25, 64), (4, 0.999, 3), (1, 0.9, 0), (10, 0.0, 0)]
+)
+def test_a_minibatch_is_never_all_interactions(size: int, share: float, rows: int) -> None:
+    assert own_rows(size, share) == rows

@@ -40,6 +40,8 @@ TRIES = 4
 """How often a task is begun, at most, if its process is killed or its machine fails."""
 PROBE_SECONDS = 60.0
 """How long a node may take to answer at the start."""
+ANSWER_SECONDS = 10.0
+"""How long the cluster's address may take to answer."""
 LOOK_SECONDS = 2.0
 """Between two looks at which nodes there are."""
 
@@ -196,6 +198,8 @@ def _connect(resources: Resources) -> None:
             f"--address: expected auto or HOST:PORT, found {resources.address}; run this command on a machine of the "
             "cluster"
         )
+    if resources.address not in (None, "auto"):
+        _require_answer(resources.address)
     logging.getLogger("ray").setLevel(logging.ERROR)  # its advice on authentication is in docs/cluster.md
     ray._private.worker._worker_logs_enabled = False  # raylets would write to standard output
     own = {"num_cpus": (resources.jobs or available_cores()) * resources.cores, "include_dashboard": False}
@@ -205,6 +209,18 @@ def _connect(resources: Resources) -> None:
         logging_level=logging.ERROR,
         **({} if resources.address else own),
     )
+
+
+def _require_answer(address: str) -> None:
+    """Check that something listens there; Ray would try for a quarter of an hour."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise LfoError(
+            f"--address: expected auto or the HOST:PORT of a Ray cluster, found {address}, where none answers ({error}); "
+            "look at `ray status` on a machine of the cluster"
+        ) from error
 
 
 @contextmanager
