@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -76,6 +77,12 @@ def make_folder(path: Path) -> None:
             pass
     except OSError as error:
         raise LfoError(f"{path}: cannot write to this folder ({error.strerror}); choose another") from error
+
+
+def remove_unused(path: Path) -> None:
+    """Remove a folder that has only hidden files, such as locks."""
+    if all(inside.name.startswith(".") for inside in path.iterdir()):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from lfo.algorithms.protocol import Agent
-from lfo.atomic import atomic_file, check_folder, make_folder, read_csv, write_csv, write_whole
+from lfo.atomic import atomic_file, check_folder, make_folder, read_csv, remove_unused, write_csv, write_whole
 from lfo.datasets.columns import refuse_if_larger_than_memory
 from lfo.datasets.hdf5 import plain_dataset
 from lfo.errors import LfoError, one_line
@@ -76,8 +76,8 @@ class RunFolder:
                 yield
             finally:
                 self._claimed = False
-                if new and all(inside.name.startswith(_LOCK) for inside in self.path.iterdir()):
-                    shutil.rmtree(self.path, ignore_errors=True)
+                if new:
+                    remove_unused(self.path)
 
     def check_free(self, *, overwrite: bool) -> None:
         """Check that a new run may go here. Call it before long work.

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from lfo.atomic import check_folder, make_folder, read_csv, write_whole
+from lfo.atomic import check_folder, make_folder, read_csv, remove_unused, write_whole
 from lfo.datasets import LfoError
 from lfo.locks import locked
 from lfo.study.cell import time_limit, work_units
@@ -101,7 +101,6 @@ def run(
         time_limit(row)
     start, resources = executor_class(executor), Resources(jobs, device, address, cores, gpus)
     check_folder(folder, owner="study.toml", overwrite=False, resume=True)
-    make_folder(folder)
     with _claimed(folder):
         workers = start(folder, resources, note)
         try:
@@ -117,14 +116,20 @@ def run(
 
 @contextmanager
 def _claimed(folder: Path) -> Iterator[None]:
-    """Keep other starts out for the block."""
+    """Keep other starts out for the block. A folder that is made for it goes again if nothing is written to it."""
+    new = not folder.exists()
+    make_folder(folder)
     with locked(folder / ".lock", timeout=LOCK_SECONDS) as mine:
         if not mine:
             raise LfoError(
                 f"{folder}: expected a study that nothing is working on, found it running; "
                 f"watch it with `d3g-lfo study {shlex.quote(str(folder))} --status`"
             )
-        yield
+        try:
+            yield
+        finally:
+            if new:
+                remove_unused(folder)
 
 
 def _agree(folder: Path, study: Study) -> Study:

@@ -211,3 +211,4 @@ def test_an_address_where_no_cluster_answers_is_one_line(address: str, tmp_path:
     pytest.importorskip("ray", reason="Ray is not installed")
     told = error("study", "table1", "-o", tmp_path / "s", "--executor", "ray", "--address", address)
     assert f"found {address}, where none answers" in told
+    assert not (tmp_path / "s").exists()
